@@ -1,7 +1,8 @@
 -- Which function holds more in a program's newest build than in the one before, by process and on the average. A
 -- program with one build is left out. The newest moment of each process counts.
 with ranked as (
-    select *, rank() over (partition by host, boot, pid, start order by moment desc, image desc) as place from facts
+    select *, rank() over (partition by host, boot, pid, start order by moment desc, image desc) as place
+    from (select distinct * from facts) as facts -- an image that was put in twice counts once
 ),
 newest as (select * from ranked where place = 1),
 processes as (

@@ -1,6 +1,7 @@
 -- Hosts whose programs hold far more than the others': more than five deviations (by the median) above the median.
 with ranked as (
-    select *, rank() over (partition by host, boot, pid, start order by moment desc, image desc) as place from facts
+    select *, rank() over (partition by host, boot, pid, start order by moment desc, image desc) as place
+    from (select distinct * from facts) as facts -- an image that was put in twice counts once
 ),
 held as (
     select host, program, sum(cast(bytes as double)) as held_bytes from ranked where place = 1 group by host, program

@@ -1,7 +1,8 @@
 -- For whom memory was lost, and by which function: what nothing points to any more, in images with a verdict (heaprun
 -- --leaks, heapdump --leaks). The newest moment of each process counts.
 with ranked as (
-    select *, rank() over (partition by host, boot, pid, start order by moment desc, image desc) as place from facts
+    select *, rank() over (partition by host, boot, pid, start order by moment desc, image desc) as place
+    from (select distinct * from facts) as facts -- an image that was put in twice counts once
 ),
 lost as (
     select coalesce(nullif(tag, ''), 'no tag') as lost_for, stack_key, bytes, blocks, host

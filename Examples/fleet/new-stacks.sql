@@ -2,7 +2,8 @@
 -- stacks have other keys, so the calls' names say which are the same. A program with one build is left out. The newest
 -- moment of each process counts.
 with ranked as (
-    select *, rank() over (partition by host, boot, pid, start order by moment desc, image desc) as place from facts
+    select *, rank() over (partition by host, boot, pid, start order by moment desc, image desc) as place
+    from (select distinct * from facts) as facts -- an image that was put in twice counts once
 ),
 builds as (
     select program, build_id,

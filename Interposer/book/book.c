@@ -100,7 +100,7 @@ void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
     if (unlikely(local.ignoring != 0) && !hook->ours) hints_ignore((uintptr_t)block);
 }
 
-void book_drawn_allocation(const void *block, size_t bytes, uint32_t stack) {
+void book_sampled_allocation(const void *block, size_t bytes, uint32_t stack) {
     book_plain_allocation(block, bytes, stack);
     drawn_came(block);
 }
@@ -135,7 +135,7 @@ static bool is_booked(const void *block) {
     return place.slot != NULL && live_holds(place, load_relaxed(place.slot));
 }
 
-bool book_drawn_free(const void *block) {
+bool book_sampled_free(const void *block) {
     const bool was_booked = is_booked(block), is_real = book_plain_free(block);
     if (was_booked) drawn_went(block);
     return is_real;
@@ -144,7 +144,7 @@ bool book_drawn_free(const void *block) {
 void book_free(const struct hook *hook, const void *block) {
     if (likely(hook_has_ring(hook))) {
         if (likely(load_relaxed(&sample_interval) == 0)) book_plain_free(block);
-        else book_drawn_free(block);
+        else book_sampled_free(block);
         if (unlikely(options.check)) {
             check_unbooked(block);
             check_ring(local.record, local.ring);

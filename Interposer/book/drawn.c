@@ -14,7 +14,8 @@ static bool is_sampled(void) { return unlikely(load_relaxed(&sample_interval) !=
 
 void drawn_start(void) {
     if (!is_sampled()) return;
-    system_advise(drawn_counts, sizeof drawn_counts, MADV_DONTNEED); /* zeroes it */
+    system_advise(drawn_counts, sizeof drawn_counts, MADV_DONTNEED); /* zeroes it; locked pages stay, which is no harm
+                                                                      */
     store_relaxed(drawn_count(NULL), DRAWN_MOST);
     for (uintptr_t at = 0; at < ARENA_BYTES + DRAWN_PAGE; at += DRAWN_PAGE)
         store_relaxed(drawn_count(arena + at), DRAWN_MOST);

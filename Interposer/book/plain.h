@@ -108,7 +108,7 @@ static inline __attribute__((always_inline)) bool book_plain_free(const void *bl
 }
 
 /* The same two in a sampled recording: for a block that was drawn, and for one that may have been. */
-void book_drawn_allocation(const void *block, size_t bytes, uint32_t stack);
-bool book_drawn_free(const void *block);
+void book_sampled_allocation(const void *block, size_t bytes, uint32_t stack);
+bool book_sampled_free(const void *block);
 
 #endif

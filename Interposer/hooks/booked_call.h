@@ -25,6 +25,13 @@
  */
 #define REST_OF_HOOK static __attribute__((noinline))
 
+/* A function that returns with zeroes in the registers that it may change. Before GCC 11 it leaves what is there. */
+#if defined(__has_attribute) && __has_attribute(zero_call_used_regs)
+#define LEAVES_NO_ADDRESS __attribute__((zero_call_used_regs("all-gpr")))
+#else
+#define LEAVES_NO_ADDRESS
+#endif
+
 #define ENTER(hook) hook_enter(&(hook), HOOK_FRAME, HOOK_CALLER)
 
 /*
@@ -54,7 +61,7 @@
             const uint32_t stack = books ? unwind_plainly(HOOK_FRAME) : 0; \
             (block) = (call); \
             if (unlikely((block) == NULL)) marks_failed(reason); \
-            else if (books) book_drawn_allocation((block), (bytes), stack); \
+            else if (books) book_sampled_allocation((block), (bytes), stack); \
             hook_leave_plainly(); \
             break; \
         } \
@@ -99,7 +106,7 @@
     do { \
         if (hook_enter_sampled(HOOK_FRAME)) { \
             sample_age(); \
-            if (likely(book_drawn_free(block))) real; \
+            if (likely(book_sampled_free(block))) real; \
             hook_leave_plainly(); \
             break; \
         } \

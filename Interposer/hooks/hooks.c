@@ -129,8 +129,9 @@ static void *move_from_arena(void *block, size_t bytes) {
     return moved;
 }
 
-/* Shared by realloc and reallocarray. */
-REST_OF_HOOK void *reallocate_booked(void *block, size_t bytes) {
+/* Shared by realloc and reallocarray. It handles two blocks' addresses for so long that one may be left in a register
+ * that nothing overwrites until the program crashes. `heapsum leaks` takes registers for the program's pointers. */
+REST_OF_HOOK LEAVES_NO_ADDRESS void *reallocate_booked(void *block, size_t bytes) {
     if (block != NULL && unlikely(arena_owns(block))) return move_from_arena(block, bytes);
     struct hook hook = {.frame = HOOK_FRAME};
     bool books = true;

@@ -118,7 +118,8 @@ func leave(
         options.state = .unknown
         options.endedMonotonicNanoseconds = monotonicNanoseconds()
         let jit = JITNames(of: image, JITProcess(of: image, runningAs: isGone ? nil : pid))
-        options.names = jit?.frames.stored
+        options.names = jit.frames?.stored
+        if !request.isQuiet { for note in jit.notes { say("heaprun: \(note)") } }
         // A link to the running image has the name that the packed one gets.
         let link = linkToImage(place.path, in: wanted)
         try? link?.remove()

@@ -55,6 +55,7 @@ private func checkHasProc(_ pid: pid_t, _ library: FilePath) throws(LaunchError)
     let root = "/proc/\(livingThread(of: pid))/root"
     // A file that each procfs has, whichever PID namespace it shows.
     if FilePath(text: root + "/proc/sys/kernel/ostype").isAccessible(F_OK) { return }
+    if let ended = endedMeanwhile(pid) { throw ended }
     let place = FilePath(text: root).linkText ?? "another one"
     throw .own(
         "\(pid): its root directory is \(printable(place)). Neither heapsum's library nor /proc is there, so its "

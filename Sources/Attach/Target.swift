@@ -152,7 +152,14 @@ func readMaps(_ pid: pid_t) throws(LaunchError) -> [Mapping] {
     do { return try mappings(of: pid) } catch { throw permissionRefusal(pid, error) }
 }
 
+/// What is said of a process that ends while somebody looks at it.
+func endedMeanwhile(_ pid: pid_t) -> LaunchError? {
+    Presence.livingThread(of: UInt32(bitPattern: pid)) == nil ? .own("\(pid): it has ended") : nil
+}
+
 private func noLibc(_ pid: pid_t, _ maps: [Mapping]) -> LaunchError {
+    // Its mappings go before it does.
+    if let ended = endedMeanwhile(pid) ?? (maps.isEmpty ? .own("\(pid): it has ended") : nil) { return ended }
     if maps.contains(where: { isNamed($0, "ld-musl", "libc.musl") || $0.path.contains("-musl/") }) {
         return .own(
             "\(pid): its C library is musl, and heaprun attaches to programs of glibc alone: start it by heaprun")

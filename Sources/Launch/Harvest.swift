@@ -250,12 +250,15 @@ extension Harvest {
             return nil
         }
         var options = options
-        let jit = (jitFiles?.process(of: image, temporary: temporary, ended: options.endedMonotonicNanoseconds))
-            .flatMap { JITNames(of: image, $0) }
-        if let jit {
-            options.names = jit.frames.stored
-            problems += jit.notes
+        let jit = jitFiles.map {
+            JITNames(
+                of: image,
+                $0.process(
+                    of: image, temporary: temporary, ended: options.endedMonotonicNanoseconds,
+                    isReplaced: options.state == .exec))
         }
+        options.names = jit?.frames?.stored
+        problems += jit?.notes ?? []
         let program = image.programName
         let wanted =
             image.imageName.isEmpty ? ImageNames.image(program: program, processID: processID) : image.imageName
@@ -272,7 +275,7 @@ extension Harvest {
             residence: image.header.residence, isFull: image.hasFlag(HEAP_FLAG_FULL),
             sampleInterval: image.sampleInterval,
             allocator: image.allocator,
-            largest: largestStacks(image, summary.census, jit?.frames))
+            largest: largestStacks(image, summary.census, jit?.frames ?? nil))
     }
 
     private mutating func runningImages(in directory: FilePath, _ gathering: Gathering) -> [FoundImage] {

@@ -32,7 +32,8 @@ package func takeDump(
         var options = residentOptions(pid, image, place)
         options.verdict = try judge?(image)
         if options.verdict != nil { try image.refresh() }
-        options.names = JITNames(of: image, JITProcess(of: image, runningAs: pid))?.frames.stored
+        let jit = JITNames(of: image, JITProcess(of: image, runningAs: pid))
+        options.names = jit.frames?.stored
         let summary = try image.pack(into: directory.text, options: options) {
             ImageNames.dump(ofImage: name, number: first + $0)
         }

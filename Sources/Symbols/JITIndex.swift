@@ -49,7 +49,7 @@ struct JITLine: Sendable {
 /// The code of one file while it is read.
 struct JITIndexBuilder {
     /// More than any program makes. They bound the memory that a hostile file takes.
-    static let mostEntries = 1 << 22, mostNameBytes = 1 << 28, mostLines = 1 << 23
+    static let mostEntries = 1 << 21, mostNameBytes = 1 << 27, mostLines = 1 << 22
 
     private(set) var entries: [JITEntry] = []
     private(set) var lines: [JITLine] = []

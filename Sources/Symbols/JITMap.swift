@@ -7,7 +7,7 @@ import Text
 
 enum JITMap {
     /// Larger than any runtime's.
-    static let largest: UInt64 = 1 << 30
+    static let largest: UInt64 = 1 << 28
 
     /// Reads a map. Notes tell of lines that make no sense, and where the first one is.
     ///
@@ -24,22 +24,26 @@ enum JITMap {
             return end
         }
         bytes.withSpan { span in
-            forEachLine(span) { line, fields in
-                if fields.isEmpty || line.lowerBound >= whole { return }
-                guard fields.count >= 3, let start = number(span, fields[0]), let byteCount = number(span, fields[1])
-                else {
-                    if bad == 0 { firstBad = line.lowerBound }
+            var start = 0
+            while start < whole, !isFull {
+                let line = start
+                var end = start
+                while byte(span, end) != UInt8(ascii: "\n") { end += 1 }
+                start = end + 1
+                while end > line, isBlank(byte(span, end - 1)) { end -= 1 }
+                if end == line { continue }
+                var position = line
+                let address = word(span, &position, end), size = word(span, &position, end)
+                while position < end, isBlank(byte(span, position)) { position += 1 }
+                guard position < end, let from = number(span, address), let byteCount = number(span, size) else {
+                    if bad == 0 { firstBad = line }
                     bad += 1
-                    return
+                    continue
                 }
-                let (end, overflow) = start.addingReportingOverflow(byteCount)
-                let text = fields[2].lowerBound ..< fields[fields.count - 1].upperBound
-                guard let name = builder.add(name: text.map { byte(span, $0) }),
-                    builder.add(JITEntry(start: start, end: overflow ? .max : end, name: name))
-                else {
-                    isFull = true
-                    return
-                }
+                let (until, overflow) = from.addingReportingOverflow(byteCount)
+                let name = builder.add(name: (position ..< end).map { byte(span, $0) })
+                isFull =
+                    name.map { !builder.add(JITEntry(start: from, end: overflow ? .max : until, name: $0)) } ?? true
             }
         }
         // A part would be worse than none: a function that is left out may have another one's address.
@@ -61,6 +65,16 @@ enum JITMap {
                             + "function that was there before")))
         }
         return (builder.finish(knowsTimes: false), notes)
+    }
+
+    private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 || byte == 0x0D }
+
+    /// The next word of a line, which ends at `end`.
+    private static func word(_ span: RawSpan, _ position: inout Int, _ end: Int) -> Range<Int> {
+        while position < end, isBlank(byte(span, position)) { position += 1 }
+        let first = position
+        while position < end, !isBlank(byte(span, position)) { position += 1 }
+        return first ..< position
     }
 
     static func tooMany(_ file: FileReader) -> SymbolsError {

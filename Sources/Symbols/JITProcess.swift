@@ -14,10 +14,12 @@ package struct JITProcess: Sendable {
     package var processID: UInt32
     /// Its PID here, while it runs.
     package var runningAs: pid_t?
-    /// The recording's start, seconds since 1970. Its files are not older.
-    var startedSeconds: UInt64 = 0
-    /// Its end, seconds since 1970; nil: not known, or it runs.
-    var endedSeconds: UInt64?
+    /// Since when it can have written, in nanoseconds since 1970. Its files are not older.
+    var sinceNanoseconds: UInt64 = 0
+    /// Until when it can have written; nil: it runs, or nothing is known.
+    var untilNanoseconds: UInt64?
+    /// The users that it was while it ran, as far as somebody looked.
+    package var users: Set<UInt32> = []
     /// When it ran, by CLOCK_MONOTONIC, as far as that is known.
     var lifetime: ClosedRange<UInt64>?
     /// It ran since this machine's last start, or nobody knows.
@@ -35,34 +37,51 @@ package struct JITProcess: Sendable {
     /// - Parameters:
     ///   - runningAs: its PID here, if it runs.
     ///   - ended: when it ended, by CLOCK_MONOTONIC, if the caller knows more than the image.
-    package init(of image: HeapImage, runningAs: pid_t? = nil, ended: UInt64? = nil) {
-        let header = image.header
+    ///   - isReplaced: another program took its place by exec, as an image's state may say, too.
+    /// - Complexity: reads the image's events, unless it says when it ended.
+    package init(of image: HeapImage, runningAs: pid_t? = nil, ended: UInt64? = nil, isReplaced: Bool = false) {
+        let header = image.header, isReplaced = isReplaced || image.state == .exec
         processID = header.pid
         self.runningAs = runningAs
-        startedSeconds = header.started_realtime_ns / 1_000_000_000
         let boot = image.bootID
         isOfThisBoot = boot.allSatisfy { $0 == 0 } || Presence.currentBootID().map { $0 == boot } ?? true
-        let start = header.started_monotonic_ns
+        // A recording that was attached may begin long after the compilers.
+        let isWhole = header.flags & HEAP_FLAG_ATTACHED.rawValue == 0
+        let start = header.started_monotonic_ns, began = header.started_realtime_ns
+        sinceNanoseconds = isWhole ? began : isOfThisBoot ? min(began, Self.realtime(ofTicks: header.start_time)) : 0
+        sinceNanoseconds -= min(sinceNanoseconds, Self.fileClockNanoseconds)
         var end = UInt64.max
         if let ended {
             end = ended
-        } else if image.kind != .running, header.ended_ns > 0 {
-            end = start &+ header.ended_ns
         } else if runningAs != nil {
             end = clockNanoseconds(CLOCK_MONOTONIC)
+        } else {
+            end = start &+ (image.kind == .running ? Self.lastEvent(of: image) : header.ended_ns)
         }
-        // A recording that was attached may begin long after the compilers.
-        let isWhole = header.flags & HEAP_FLAG_ATTACHED.rawValue == 0
+        if isReplaced {
+            // The next program has its PID, and may have written the file anew.
+            untilNanoseconds = began &+ Self.lastEvent(of: image)
+        } else if runningAs == nil {
+            untilNanoseconds = began &+ (end &- start) &+ Self.slackNanoseconds
+        }
         let first = isWhole ? start - min(start, Self.slackNanoseconds) : 0
         let last = end.addingReportingOverflow(Self.slackNanoseconds)
         if first <= end { lifetime = first ... (last.overflow ? .max : last.partialValue) }
-        if image.state == .exited || image.state == .killed, header.ended_ns > 0 {
-            endedSeconds = startedSeconds + header.ended_ns / 1_000_000_000 + Self.slackNanoseconds / 1_000_000_000
-        }
+    }
+
+    private static func lastEvent(of image: HeapImage) -> UInt64 { (try? image.census().lastEventNanoseconds) ?? 0 }
+
+    // The moment of a process's start, as /proc/PID/stat has it.
+    private static func realtime(ofTicks ticks: UInt64) -> UInt64 {
+        let (boot, second) = (clockNanoseconds(CLOCK_BOOTTIME), UInt64(1_000_000_000))
+        let uptime = ticks / UInt64(sysconf(CInt(_SC_CLK_TCK))) &* second
+        return clockNanoseconds(CLOCK_REALTIME) &- (boot &- min(boot, uptime))
     }
 
     /// Clocks are read one after the other, and a compiler may be there before the first allocation is recorded.
     private static let slackNanoseconds: UInt64 = 10_000_000_000
+    /// The kernel's clock for files is read at its ticks, so a file seems older than it is.
+    private static let fileClockNanoseconds: UInt64 = 20_000_000
 }
 
 extension JITProcess {
@@ -118,11 +137,13 @@ extension JITProcess {
         var problem: SymbolsError?
         if !readStatus(file, &status) || status.st_mode & S_IFMT != S_IFREG || !isOwner(status.st_uid) {
             problem = notOwn(name)
-        } else if UInt64(max(0, status.st_mtim.tv_sec)) < startedSeconds {
+        } else if written(status) < sinceNanoseconds {
             problem = SymbolsError(file: name, reason: .unsupported("not used: it is older than the process"))
-        } else if let endedSeconds, UInt64(max(0, status.st_mtim.tv_sec)) > endedSeconds {
+        } else if let untilNanoseconds, written(status) > untilNanoseconds {
             problem = SymbolsError(
-                file: name, reason: .unsupported("not used: it is newer than the process, and so another one's"))
+                file: name,
+                reason: .unsupported(
+                    "not used: it is newer than what is known of the process, and may be another one's"))
         }
         if let problem {
             close(file)
@@ -131,17 +152,25 @@ extension JITProcess {
         return FileReader(takingOver: file, status, name: name)
     }
 
-    // A process that runs says who its users are. Of one that has ended, root does not know it.
+    private func written(_ status: stat) -> UInt64 {
+        UInt64(max(0, status.st_mtim.tv_sec)) &* 1_000_000_000 &+ UInt64(max(0, status.st_mtim.tv_nsec))
+    }
+
+    // /tmp is everybody's: root must not read there what any user wrote.
     private func isOwner(_ user: uid_t) -> Bool {
         if user == 0 || user == geteuid() { return true }
         guard geteuid() == 0 else { return false }
-        guard let runningAs, let users = statusWords("Uid:", of: runningAs) else { return true }
-        return users.contains { UInt32(String(decoding: $0, as: UTF8.self)) == user }
+        return users.contains(user) || runningAs.map { usersOf($0).contains(user) } ?? false
     }
 
     private func notOwn(_ path: String) -> SymbolsError {
         SymbolsError(file: path, reason: .unsupported("not used: it is not a file of this user's"))
     }
+}
+
+/// The users that a running process is: real, effective, saved, and for files.
+package func usersOf(_ pid: pid_t) -> Set<UInt32> {
+    Set((statusWords("Uid:", of: pid) ?? []).compactMap { UInt32(String(decoding: $0, as: UTF8.self)) })
 }
 
 /// A mapped jitdump file: perf finds the file because the program maps it executable.

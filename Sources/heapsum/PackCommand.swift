@@ -110,10 +110,9 @@ struct PackCommand: ParsableCommand {
         } else if !image.hasNames {
             // The files of JIT compilers are gone sooner than modules' files.
             let process = JITProcess(of: image, runningAs: NamedProgram.process(of: image))
-            if let jit = JITNames(of: image, process) {
-                options.names = jit.frames.stored
-                warnings = jit.notes
-            }
+            let jit = JITNames(of: image, process)
+            options.names = jit.frames?.stored
+            warnings = jit.notes
         }
         let summary: PackSummary
         if output == "-" {

@@ -75,7 +75,16 @@ import Testing
         #expect(code.notes.count == 1 && code.notes[0].offset == 10 && "\(code.notes[0])".contains("within a line"))
     }
 
+    @Test func aLineOfWordsIsOneName() throws {
+        let words = String(repeating: "a ", count: 200_000)
+        let code = try code("1000 10 \(words)\n2000\t10  g h \r\n3000 10\n")
+        #expect(code.answer(at: 0x2001) == named("g h", 1) && code.notes.count == 1)
+        guard case .named(let name) = code.answer(at: 0x1001) else { throw Failure("no name") }
+        #expect(name.function.hasPrefix("a a a ") && name.function.utf8.count <= 1 << 16)
+    }
+
     @Test func whichFileIsTaken() throws {
+        let second: UInt64 = 1_000_000_000
         let directory = try Scratch()
         try shell("mkdir '\(directory.path)/tmp'")
         let path = try directory.write(Array("1000 10 f\n".utf8), to: "tmp/perf-77.map")
@@ -83,16 +92,19 @@ import Testing
             _ processID: UInt32, since: UInt64 = 0, until: UInt64? = nil
         ) -> (code: JITCode?, notes: [SymbolsError]) {
             var process = JITProcess(processID: processID)
-            (process.startedSeconds, process.endedSeconds) = (since, until)
+            (process.sinceNanoseconds, process.untilNanoseconds) = (since, until)
             return JITCode.read(of: process, sysroot: directory.path)
         }
-        let now = UInt64(time(nil))
+        let now = UInt64(time(nil)) * second
         #expect(read(77).code?.answer(at: 0x1000) == named("f", 0))
-        #expect(read(77, since: now - 60, until: now + 60).code != nil)
+        #expect(read(77, since: now - 60 * second, until: now + 60 * second).code != nil)
         #expect(read(78).code == nil && read(78).notes.isEmpty)
-        #expect(read(77, since: now + 3600).code == nil && read(77, since: now + 3600).notes.count == 1)
+        #expect(
+            read(77, since: now + 3600 * second).code == nil && read(77, since: now + 3600 * second).notes.count == 1)
         // A process that ended before has not written it.
-        #expect(read(77, until: now - 60).code == nil && "\(read(77, until: now - 60).notes)".contains("newer"))
+        #expect(
+            read(77, until: now - 60 * second).code == nil
+                && "\(read(77, until: now - 60 * second).notes)".contains("newer"))
         try shell("ln -s '\(path)' '\(directory.path)/tmp/perf-79.map' && mkfifo '\(directory.path)/tmp/perf-80.map'")
         #expect(read(79).code == nil && read(79).notes.count == 1)
         #expect(read(80).code == nil && read(80).notes.count == 1)
