@@ -7,17 +7,24 @@ package struct EndSignals {
     private let taken: sigset_t
     private let before: sigset_t
 
+    /// What heaprun was started to hold back: read before the first value blocks anything, so that a value within
+    /// another one takes the same signals.
+    private static let heldBack: sigset_t = {
+        var mask = sigset_t()
+        sigprocmask(SIG_BLOCK, nil, &mask)
+        return mask
+    }()
+
     package init(_ numbers: [Int32] = [SIGINT, SIGTERM, SIGHUP]) {
-        var before = sigset_t(), taken = sigset_t()
-        sigprocmask(SIG_BLOCK, nil, &before)
+        var heldBack = Self.heldBack, before = sigset_t(), taken = sigset_t()
         sigemptyset(&taken)
-        for number in numbers where sigismember(&before, number) == 0 {
+        for number in numbers where sigismember(&heldBack, number) == 0 {
             var action = sigaction()
             sigaction(number, nil, &action)
             // SIG_IGN is 1.
             if unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) != 1 { sigaddset(&taken, number) }
         }
-        sigprocmask(SIG_BLOCK, &taken, nil)
+        sigprocmask(SIG_BLOCK, &taken, &before)
         (self.taken, self.before) = (taken, before)
     }
 
