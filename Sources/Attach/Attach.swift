@@ -35,7 +35,7 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     defer { signals?.restore() }
     // Locked memory may mean that an image would be locked, too: only a thread of the process can find that out.
     if let control = Control(pid), control.canBeAsked, lockedBytes(pid) == 0 {
-        return try wake(control, request, signals)
+        return try wake(control, request)
     }
     try checkAttachable(pid)
     let target = try Target(pid)
@@ -82,7 +82,7 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
         if request.seconds == nil { sayWhereImageIs(pid, image, link) }
     }
     guard let seconds = request.seconds else { return 0 }
-    return try stay(with: pid, startTime, image, for: seconds, request, place.runDirectory, signals)
+    return try stay(with: pid, startTime, image, for: seconds, request, place.runDirectory)
 }
 
 private func hasMappings(_ place: ImagePlace?, _ pid: pid_t) -> Bool {
@@ -206,9 +206,9 @@ private func isOn(_ pid: pid_t) -> Bool {
 /// Waits until the time is over or a signal arrives, and then detaches.
 func stay(
     with pid: pid_t, _ startTime: UInt64, _ image: ImagePlace?, for seconds: Double, _ request: AttachRequest,
-    _ runDirectory: FilePath?, _ signals: EndSignals?
+    _ runDirectory: FilePath?
 ) throws(LaunchError) -> Int32 {
-    if wait(with: pid, startTime, for: seconds, runDirectory, signals) {
+    if wait(with: pid, startTime, for: seconds, runDirectory) {
         do throws(LaunchError) { return try detach(request) } catch {
             // It may have ended before that, or in the middle: its image is left as at any end.
             guard hasEnded(pid, startTime, within: 2_000_000_000) else { throw error }
@@ -225,17 +225,15 @@ func stay(
 /// image up to date.
 ///
 /// - Returns: whether the program still runs.
-func wait(
-    with pid: pid_t, _ startTime: UInt64, for seconds: Double, _ runDirectory: FilePath?, _ signals: EndSignals? = nil
-) -> Bool {
+func wait(with pid: pid_t, _ startTime: UInt64, for seconds: Double, _ runDirectory: FilePath?) -> Bool {
     let deadline = monotonicNanoseconds() + UInt64(min(seconds, 1e9) * 1e9)
-    let own = signals == nil ? EndSignals() : nil
-    defer { own?.restore() }
+    let signals = EndSignals()
+    defer { signals.restore() }
     var meter = runDirectory.map { ResidentMeter(pid: pid, runDirectory: $0) }
     defer { meter?.close() }
     while monotonicNanoseconds() < deadline {
         let left = deadline - min(deadline, monotonicNanoseconds())
-        if (signals ?? own)?.next(within: min(left, 250_000_000)) != nil { break }
+        if signals.next(within: min(left, 250_000_000)) != nil { break }
         if !Presence.isRunning(pid, since: startTime) { return false }
         meter?.measure()
     }

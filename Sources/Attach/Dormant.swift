@@ -92,9 +92,7 @@ private let patienceNanoseconds: UInt64 = 1_000_000_000
 ///
 /// - Returns: the exit status.
 /// - Throws: 125 with the reason and the way out.
-func wake(
-    _ control: Control, _ request: AttachRequest, _ signals: EndSignals?
-) throws(LaunchError) -> Int32 {
+func wake(_ control: Control, _ request: AttachRequest) throws(LaunchError) -> Int32 {
     let pid = request.pid
     let startTime = ProcessStat.of(pid)?.startTime ?? 0
     if request.options.mappings, !(try readMaps(pid)).contains(where: AttachedLibrary.mappings.isMapped) {
@@ -109,11 +107,11 @@ func wake(
     var result: UInt32?
     do throws(LaunchError) {
         let settings = try settingsText(place.options)
-        result = try awaitAnswer(control, settings, request, startTime, signals)
+        result = try awaitAnswer(control, settings, request, startTime)
         if result == HEAPSUM_ATTACH_BUSY.rawValue {
             // An earlier heaprun ended a recording, and was killed before its last step.
             try settle(try Target(pid))
-            result = try awaitAnswer(control, settings, request, startTime, signals)
+            result = try awaitAnswer(control, settings, request, startTime)
         }
         if let result, result != HEAPSUM_ATTACH_DONE.rawValue { throw refusal(pid, result, place.options) }
     } catch {
@@ -134,7 +132,7 @@ func wake(
         if request.seconds == nil { sayWhereImageIs(pid, image, link) }
     }
     guard let seconds = request.seconds else { return 0 }
-    return try stay(with: pid, startTime, image, for: seconds, request, place.runDirectory, signals)
+    return try stay(with: pid, startTime, image, for: seconds, request, place.runDirectory)
 }
 
 /// Asks, and waits for the answer: as long as it takes if the recording has a time, else for a second. A signal ends
@@ -142,13 +140,13 @@ func wake(
 ///
 /// - Returns: what the library answered; nil: nothing yet, because no hook was called.
 private func awaitAnswer(
-    _ control: Control, _ settings: [UInt8], _ request: AttachRequest, _ startTime: UInt64, _ signals: EndSignals?
+    _ control: Control, _ settings: [UInt8], _ request: AttachRequest, _ startTime: UInt64
 ) throws(LaunchError) -> UInt32? {
     let pid = request.pid
     guard let number = control.ask(settings) else { throw permissionRefusal(pid, Errno(rawValue: errno)) }
     let began = monotonicNanoseconds()
-    let own = signals == nil ? EndSignals() : nil
-    defer { own?.restore() }
+    let signals = EndSignals()
+    defer { signals.restore() }
     var pause: UInt64 = 200_000, isToldToWait = false
     while true {
         guard let table = control.read(), ProcessStat.of(pid)?.startTime == startTime else {
@@ -165,7 +163,7 @@ private func awaitAnswer(
             isToldToWait = true
         }
         _ = control.wakeHooks()
-        if (signals ?? own)?.next(within: pause) != nil {
+        if signals.next(within: pause) != nil {
             control.takeBack()
             throw .own("\(pid): interrupted; it allocated and freed nothing meanwhile, and was not recorded")
         }
