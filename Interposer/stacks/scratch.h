@@ -23,6 +23,7 @@ struct scratch {
     struct cfi_space cfi[HOOK_LEVELS];
     void *pcs[UNWIND_MOST];
     void *nested_pcs[HOOK_LEVELS - 1][UNWIND_MOST_NESTED];
+    void *verified_pcs[UNWIND_MOST_NESTED]; /* HEAPSUM_VERIFY: a handler may unwind meanwhile, at a nested level */
     uint64_t python[PYTHON_SPACE_BYTES / sizeof(uint64_t)];
 };
 

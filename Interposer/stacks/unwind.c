@@ -94,7 +94,7 @@ static uint32_t stack_of(
 /* Compares the memo's stack with libunwind's, which starts from the same frame. */
 static void compare(const struct hook *hook) {
     struct scratch *scratch = local.scratch;
-    struct pcs own_pcs = {.values = scratch->nested_pcs[0], .most = UNWIND_MOST_NESTED},
+    struct pcs own_pcs = {.values = scratch->verified_pcs, .most = UNWIND_MOST_NESTED},
                pcs = {.values = scratch->pcs, .most = UNWIND_MOST};
     memo_pcs(&scratch->memory, &own_pcs);
     if (!libunwind_unwind(hook->caller, &pcs)) return;
