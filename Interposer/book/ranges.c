@@ -31,7 +31,7 @@ void ranges_begin(void) {
     store_relaxed(&is_wanted, 1);
     if (image.base == NULL) return; /* of a forked child: the next image begins with this */
     /* partner: a reader, which finds the tree's root once it sees the flag */
-    if (image.header->sections[HEAP_SECTION_RANGES].used > HEAP_RANGE_POOLS)
+    if (image.header->sections[HEAP_SECTION_RANGES].used > HEAP_RANGE_POOL_NAMES)
         __atomic_fetch_or(&image.header->flags, HEAP_FLAG_MAPPINGS, __ATOMIC_RELEASE);
 }
 
@@ -53,8 +53,7 @@ static bool counts(uint64_t word, uint64_t more) {
     return word != 0 && (more & HEAP_MAPPING_KIND_MASK) != HEAP_MAPPING_ALLOCATOR;
 }
 
-/* An entry's two words, of the same moment. */
-static struct heap_range read_entry(const struct heap_range *entry) {
+struct heap_range ranges_read(const struct heap_range *entry) {
     struct heap_range seen;
     do {
         seen.word = load_acquire(&entry->word); /* partner: the swaps below */
@@ -63,8 +62,7 @@ static struct heap_range read_entry(const struct heap_range *entry) {
     return seen;
 }
 
-/* Gives the entry a node that says for each part what `seen` says for all. Returns whether the entry was still so. */
-static bool split(struct heap_range *entry, struct heap_range seen, bool *is_full) {
+bool ranges_split(struct heap_range *entry, struct heap_range seen, bool *is_full) {
     int64_t node = swap_relaxed(&spare, 0);
     if (node == 0) node = image_take(HEAP_SECTION_RANGES, 1);
     *is_full = node < 0;
@@ -74,7 +72,7 @@ static bool split(struct heap_range *entry, struct heap_range seen, bool *is_ful
         store_relaxed(&parts[i].more, seen.more);
         store_relaxed(&parts[i].word, seen.word);
     }
-    if (cas_acq_rel(&entry->word, &seen.word, HEAP_RANGE_NODE | (uint64_t)node)) return true; /* partner: read_entry */
+    if (cas_acq_rel(&entry->word, &seen.word, HEAP_RANGE_NODE | (uint64_t)node)) return true; /* partner: ranges_read */
     store_relaxed(&spare, (uint32_t)node);
     return false;
 }
@@ -90,7 +88,7 @@ static void change_entry(struct heap_range *entry, uint32_t level, uint64_t from
     const uint64_t pages = lesser(until, change->end) - greater(from, change->first);
     const bool is_whole = change->first <= from && until <= change->end;
     for (;;) {
-        struct heap_range seen = read_entry(entry);
+        struct heap_range seen = ranges_read(entry);
         if (heap_range_is_node(seen.word)) {
             if (level > 0) change_in((uint32_t)seen.word, level - 1, from, change);
             return;
@@ -102,19 +100,19 @@ static void change_entry(struct heap_range *entry, uint32_t level, uint64_t from
             return;
         if (is_whole && seen.word != 0) {
             /* Emptied first, also where another mapping follows: no old word stands beside a new `more`. */
-            if (!cas_acq_rel(&entry->word, &seen.word, 0)) continue; /* partner: read_entry */
+            if (!cas_acq_rel(&entry->word, &seen.word, 0)) continue; /* partner: ranges_read */
             if (counts(seen.word, seen.more)) change->counted_pages -= (int64_t)pages;
             if (change->to.word == 0) return;
             continue;
         }
         if (is_whole) {
             store_relaxed(&entry->more, change->to.more);
-            if (!cas_acq_rel(&entry->word, &seen.word, change->to.word)) continue; /* partner: read_entry */
+            if (!cas_acq_rel(&entry->word, &seen.word, change->to.word)) continue; /* partner: ranges_read */
             if (counts(change->to.word, change->to.more)) change->counted_pages += (int64_t)pages;
             return;
         }
         bool is_full;
-        if (!split(entry, seen, &is_full) && is_full) {
+        if (!ranges_split(entry, seen, &is_full) && is_full) {
             change->lost_pages += pages;
             return;
         }
@@ -172,75 +170,11 @@ struct heap_range ranges_at(uintptr_t address) {
     if (page >= PAGES_MOST) return (struct heap_range){0, 0};
     for (uint32_t level = HEAP_RANGE_LEVELS; level-- > 0;) {
         struct heap_range seen =
-            read_entry(&image.ranges[node].entries[page >> heap_range_log2(level) & (HEAP_RANGE_ENTRIES - 1)]);
+            ranges_read(&image.ranges[node].entries[page >> heap_range_log2(level) & (HEAP_RANGE_ENTRIES - 1)]);
         if (!heap_range_is_node(seen.word)) return seen;
         node = (uint32_t)seen.word;
     }
     return (struct heap_range){0, 0};
-}
-
-/* ---- Pools ---------------------------------------------------------------------------------------------- */
-
-static struct heap_pool_sums *pool_sums(void) { return (struct heap_pool_sums *)(sums() + 1); }
-
-/* The entry for blocks that begin in the granule of this address; NULL if it is missing and not to be made, or there is
- * no space. */
-static struct heap_range *pool_entry(uintptr_t address, bool makes) {
-    const uint64_t granule = address >> HEAP_POOL_GRANULE_LOG2;
-    uint64_t node = HEAP_RANGE_POOLS;
-    if (address >> HEAP_ADDRESS_BITS != 0) return NULL;
-    for (uint32_t level = HEAP_POOL_LEVELS - 1;; level--) {
-        struct heap_range *entry =
-            &image.ranges[node].entries[granule >> heap_range_log2(level) & (HEAP_RANGE_ENTRIES - 1)];
-        if (level == 0) return entry;
-        uint64_t word = load_acquire(&entry->word); /* partner: the swap in split */
-        while (!heap_range_is_node(word)) {
-            bool is_full = false;
-            if (!makes || (!split(entry, (struct heap_range){0, 0}, &is_full) && is_full)) return NULL;
-            word = load_acquire(&entry->word);
-        }
-        node = (uint32_t)word;
-    }
-}
-
-static uint64_t pool_bytes(uint64_t more) { return more >> HEAP_RANGE_PAGES_SHIFT; }
-
-static void count_pool_free(struct heap_range block) {
-    add_relaxed(&pool_sums()->freed_blocks, 1);
-    add_relaxed(&pool_sums()->freed_bytes, pool_bytes(block.more));
-}
-
-void ranges_pool_allocated(uintptr_t address, size_t bytes, uint32_t stack) {
-    struct heap_range *entry = pool_entry(address, true);
-    const uint64_t offset = address & HEAP_POOL_OFFSET_MASK, held = lesser(bytes, CALL_PAGES_MOST);
-    if (entry == NULL) {
-        add_relaxed(&pool_sums()->lost_blocks, 1);
-        return;
-    }
-    struct heap_range before = read_entry(entry);
-    if (before.word != 0 && (before.more & HEAP_POOL_OFFSET_MASK) != offset) {
-        add_relaxed(&pool_sums()->lost_blocks, 1);
-        return;
-    }
-    if (before.word != 0) { /* the pool took it back, and said nothing */
-        count_pool_free(before);
-        __atomic_exchange_n(&entry->word, 0, __ATOMIC_ACQ_REL); /* no reader joins the old word with the new size */
-    }
-    store_relaxed(&entry->more,
-        held << HEAP_RANGE_PAGES_SHIFT | (uint64_t)thread_clock()->tick << HEAP_RANGE_TICK_SHIFT | offset);
-    const uint64_t number = (add_relaxed(&pool_sums()->allocated_blocks, 1) + 1) & HEAP_RANGE_BIRTH_MASK;
-    /* partner: read_entry */
-    store_release(&entry->word, (uint64_t)stack << HEAP_RANGE_STACK_SHIFT | number);
-    add_relaxed(&pool_sums()->allocated_bytes, held);
-}
-
-void ranges_pool_freed(uintptr_t address) {
-    struct heap_range *entry = pool_entry(address, false);
-    struct heap_range before = entry != NULL ? read_entry(entry) : (struct heap_range){0, 0};
-    if (before.word == 0 || (before.more & HEAP_POOL_OFFSET_MASK) != (address & HEAP_POOL_OFFSET_MASK)
-        || !cas_acq_rel(&entry->word, &before.word, 0))
-        add_relaxed(&pool_sums()->unmatched_frees, 1);
-    else count_pool_free(before);
 }
 
 /* ---- All of them ---------------------------------------------------------------------------------------- */
@@ -277,7 +211,7 @@ static void add_pages(struct walk *walk, uint64_t page, uint64_t pages, struct h
 static void walk_node(struct walk *walk, uint32_t node, uint32_t level, uint64_t base) {
     const uint32_t log2 = heap_range_log2(level);
     for (uint64_t i = 0; i < HEAP_RANGE_ENTRIES && !walk->is_done; i++) {
-        const struct heap_range seen = read_entry(&image.ranges[node].entries[i]);
+        const struct heap_range seen = ranges_read(&image.ranges[node].entries[i]);
         if (!heap_range_is_node(seen.word)) {
             if (seen.word != 0) add_pages(walk, base + (i << log2), 1ull << log2, seen);
         } else if (level > 0) {
@@ -286,29 +220,10 @@ static void walk_node(struct walk *walk, uint32_t node, uint32_t level, uint64_t
     }
 }
 
-static void walk_pools(struct walk *walk, uint32_t node, uint32_t level, uint64_t base) {
-    const uint32_t log2 = heap_range_log2(level);
-    for (uint64_t i = 0; i < HEAP_RANGE_ENTRIES && !walk->is_done; i++) {
-        const struct heap_range seen = read_entry(&image.ranges[node].entries[i]);
-        if (level > 0) {
-            if (heap_range_is_node(seen.word)) walk_pools(walk, (uint32_t)seen.word, level - 1, base + (i << log2));
-            continue;
-        }
-        if (seen.word == 0) continue;
-        walk->is_done = !walk->take(
-            &(struct heap_mapping){.start = (base + i) << HEAP_POOL_GRANULE_LOG2 | (seen.more & HEAP_POOL_OFFSET_MASK),
-                .bytes = pool_bytes(seen.more),
-                .slot = heap_slot_make(heap_range_stack(seen.word), heap_range_tick(seen.more), 0),
-                .birth = heap_range_birth(seen.word),
-                .kind = HEAP_MAPPING_POOL});
-    }
-}
-
 void ranges_each(bool (*take)(const struct heap_mapping *mapping)) {
     struct walk walk = {.take = take};
     walk_node(&walk, HEAP_RANGE_ROOT, HEAP_RANGE_LEVELS - 1, 0);
     end_run(&walk);
-    walk_pools(&walk, HEAP_RANGE_POOLS, HEAP_POOL_LEVELS - 1, 0);
 }
 
 /* ---- Counts --------------------------------------------------------------------------------------------- */

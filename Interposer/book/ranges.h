@@ -41,15 +41,7 @@ struct heap_range ranges_at(uintptr_t address);
 /* Takes away all that is left in these pages of the mapping with number `birth`. */
 void ranges_clear_one(uint64_t birth, uintptr_t start, size_t bytes);
 
-/*
- * A block of a pool of the program's; called when the pool hands it out, and before it takes it back. Blocks that begin
- * in one granule of 16 bytes displace each other: the later one is lost, and counted.
- */
-void ranges_pool_allocated(uintptr_t address, size_t bytes, uint32_t stack);
-void ranges_pool_freed(uintptr_t address);
-
-/* Passes the mappings to `take`, in order of address, until it returns false: neighbouring pages of one birth as one;
- * then the blocks of pools.
+/* Passes the mappings to `take`, in order of address, until it returns false: neighbouring pages of one birth as one.
  */
 void ranges_each(bool (*take)(const struct heap_mapping *mapping));
 
@@ -58,5 +50,14 @@ void ranges_lost(size_t bytes);
 
 /* Counts what madvise gave back. */
 void ranges_discarded(size_t bytes);
+
+/* ---- For pools.c, whose tree has the same nodes ---- */
+
+/* An entry's two words, of the same moment. */
+struct heap_range ranges_read(const struct heap_range *entry);
+
+/* Gives the entry a node that says for each part what `seen` says for all. Returns whether the entry was still so;
+ * `*is_full`: there is no space for a node. */
+bool ranges_split(struct heap_range *entry, struct heap_range seen, bool *is_full);
 
 #endif

@@ -217,25 +217,3 @@ const struct heapsum_mapping_booking mapping_booking = {
     .detached = detached,
     .advised = advised,
 };
-
-/* ---- Pools ---------------------------------------------------------------------------------------------- */
-
-extern void heapsum_pool_allocated(const void *pool, const void *address, size_t bytes);
-EXPORT void heapsum_pool_allocated(const void *pool, const void *address, size_t bytes) {
-    struct hook hook;
-    int saved = errno;
-    (void)pool;
-    if (address == NULL || start_is_early() || !hook_enter(&hook, HOOK_FRAME, HOOK_CALLER)) return;
-    if (ranges_are_booked() && !pauses_are_on()) {
-        hook_stack(&hook);
-        ranges_pool_allocated((uintptr_t)address, bytes, hook.stack);
-    }
-    hook_leave(&hook);
-    errno = saved;
-}
-
-extern void heapsum_pool_freed(const void *pool, const void *address);
-EXPORT void heapsum_pool_freed(const void *pool, const void *address) {
-    (void)pool;
-    if (address != NULL && is_booked()) ranges_pool_freed((uintptr_t)address);
-}

@@ -146,7 +146,7 @@ static bool fill_in(const char *name) {
         || !image_cover(HEAP_SECTION_PIECES, 1))
         return false;
     /* The sums, and the roots. Without space for them no mapping is booked. */
-    if (options.mappings) (void)image_take(HEAP_SECTION_RANGES, HEAP_RANGE_POOLS + 1);
+    if (options.mappings) (void)image_take(HEAP_SECTION_RANGES, HEAP_RANGE_POOL_NAMES + 1);
     identity_strings(header);
     header->output = image_string(options.output, strlen(options.output));
     header->name = image_string(name, strlen(name));

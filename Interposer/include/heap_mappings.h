@@ -39,6 +39,7 @@ enum heap_mapping_kind {
     HEAP_MAPPING_SHARED_MEMORY = 7, /* by shmat, or a file in /dev/shm */
     HEAP_MAPPING_BREAK = 8,         /* by brk or sbrk */
     HEAP_MAPPING_DEVICE = 9,        /* another file in /dev */
+    HEAP_MAPPING_REQUESTS = 29,     /* MAPPINGS only: no mapping, but a heap_request_sums */
     HEAP_MAPPING_POOL = 30,         /* MAPPINGS only: no mapping, but a block of a pool (heapsum_pool_allocated) */
     HEAP_MAPPING_ALLOCATOR = 31,    /* the allocator's own: its blocks are counted already. Has no stack */
 };

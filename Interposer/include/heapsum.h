@@ -65,10 +65,11 @@ void heapsum_unroot(const void *start, size_t bytes) __attribute__((weak));
  * when the pool has chosen the block, and the second before the pool may give it away again. `pool` names the pool.
  * Under `heaprun --mappings` these blocks are recorded with their stacks, as rows of kind "pool", apart from malloc's:
  * the pool's memory counts as what it was taken by. Blocks of fewer than 16 bytes may displace each other; that is
- * counted.
+ * counted. The third is for a pool that takes back all its blocks at once, and names none of them.
  */
 void heapsum_pool_allocated(const void *pool, const void *address, size_t bytes) __attribute__((weak));
 void heapsum_pool_freed(const void *pool, const void *address) __attribute__((weak));
+void heapsum_pool_destroyed(const void *pool) __attribute__((weak));
 
 #ifdef __cplusplus
 }
@@ -87,6 +88,7 @@ void heapsum_pool_freed(const void *pool, const void *address) __attribute__((we
 #define heapsum_pool_allocated(pool, address, bytes) \
     ((void)(heapsum_pool_allocated ? (heapsum_pool_allocated((pool), (address), (bytes)), 0) : 0))
 #define heapsum_pool_freed(pool, address) ((void)(heapsum_pool_freed ? (heapsum_pool_freed((pool), (address)), 0) : 0))
+#define heapsum_pool_destroyed(pool) ((void)(heapsum_pool_destroyed ? (heapsum_pool_destroyed(pool), 0) : 0))
 
 #ifdef __cplusplus
 /* Sets a tag until the end of the scope, on the thread that it began on: heapsum_tag_scope scope("tenant 42"); */

@@ -15,6 +15,7 @@
 #include "base/atomics.h"
 #include "base/options.h"
 #include "base/system.h"
+#include "book/pools.h"
 #include "book/ranges.h"
 #include "image/identity.h"
 #include "image/image.h"
@@ -146,6 +147,13 @@ static void put_mappings(void) {
     mapping_count = 0;
     put(&image.ranges[0], sizeof(struct heap_mapping_sums) + sizeof(struct heap_pool_sums));
     ranges_each(add_mapping);
+    if (!out.failed) pools_each(add_mapping);
+    const struct heap_request_sums *requests = pools_requests();
+    if (requests != NULL && !out.failed) {
+        struct heap_mapping entry;
+        memcpy(&entry, requests, sizeof entry);
+        add_mapping(&entry);
+    }
     flush_mappings();
     section->capacity = section->ready_bytes = section->used * sizeof(struct heap_mapping);
 }

@@ -26,6 +26,7 @@
 #include "book/hints.h"
 #include "book/live.h"
 #include "book/pauses.h"
+#include "book/pools.h"
 #include "book/ranges.h"
 #include "book/ring.h"
 #include "image/create.h"
@@ -59,6 +60,7 @@ static bool go_live(bool forked) {
     live_start();
     hints_start();
     ranges_start();
+    pools_start();
     threads_start();
     drawn_start(); /* after the interval is known */
     dump_start();

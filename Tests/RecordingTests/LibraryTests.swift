@@ -71,7 +71,7 @@ import Testing
         let own = [
             "heapsum_dump", "heapsum_mark", "heapsum_tag", "heapsum_pause", "heapsum_resume", "heapsum_booking",
             "heapsum_attach", "heapsum_detach", "heapsum_leaks", "heapsum_ignore", "heapsum_root", "heapsum_unroot",
-            "heapsum_pool_allocated", "heapsum_pool_freed",
+            "heapsum_pool_allocated", "heapsum_pool_freed", "heapsum_pool_destroyed",
             // What a reader of the process's memory looks for.
             "heapsum_hints", "heapsum_control",
             // LeakSanitizer's.
