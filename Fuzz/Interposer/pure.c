@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/callers.h"
+#include "base/changed.h"
 #include "hooks/sandbox.c" // for its function that runs a filter, which no other file sees
 #include "stacks/cfi.h"
 #include "stacks/modules.h"
@@ -29,6 +31,8 @@ static uint8_t *mapping;
 static size_t mapping_bytes;
 
 uint32_t loader_changes = 1;
+uint32_t code_is_changed; /* no place is, so what it takes to look at one is never used */
+struct callers callers;
 struct next next;
 struct options options;
 struct image image;

@@ -14,6 +14,7 @@
 #include <sys/auxv.h>
 
 #include "base/atomics.h"
+#include "base/changed.h"
 #include "base/loader_list.h"
 #include "base/symbols.h"
 #include "base/system.h"
@@ -205,6 +206,27 @@ static int visit(struct dl_phdr_info *info, size_t size, void *context) {
     return 1;
 }
 
+/* The loader's functions may use vectors. Apart, because the room for them is large. */
+static __attribute__((noinline)) int find_object_keeping_vectors(void *address, struct found_object *found) {
+    int answer;
+    KEEPING_VECTORS(answer = loader_list.find_object(address, found));
+    return answer;
+}
+static __attribute__((noinline)) int iterate_keeping_vectors(struct search *search) {
+    int answer;
+    KEEPING_VECTORS(answer = loader_list.iterate(visit, search));
+    return answer;
+}
+
+static int find_object(uintptr_t address, struct found_object *found) {
+    if (unlikely(load_relaxed(&code_is_changed))) return find_object_keeping_vectors((void *)address, found);
+    return loader_list.find_object((void *)address, found);
+}
+static int iterate(struct search *search) {
+    if (unlikely(load_relaxed(&code_is_changed))) return iterate_keeping_vectors(search);
+    return loader_list.iterate(visit, search);
+}
+
 bool loader_find(uintptr_t address, struct loaded *found) {
     if (address - program.start < program.end - program.start) {
         *found = program;
@@ -212,7 +234,7 @@ bool loader_find(uintptr_t address, struct loaded *found) {
     }
     struct found_object object;
     if (likely(loader_list.find_object != NULL)) {
-        if (loader_list.find_object((void *)address, &object) != 0) return false;
+        if (find_object(address, &object) != 0) return false;
         *found = (struct loaded){(uintptr_t)object.map_start, (uintptr_t)object.map_end, object.link_map->l_addr,
             object.link_map->l_name, object.eh_frame};
         /* If a module has gaps between its segments, this names only the segment, which does not begin with the file.
@@ -225,7 +247,7 @@ bool loader_find(uintptr_t address, struct loaded *found) {
     }
     if (has_musl) return musl_find(loader_first_module(), address, found);
     struct search search = {address, found};
-    return loader_list.iterate != NULL && loader_list.iterate(visit, &search) != 0;
+    return loader_list.iterate != NULL && iterate(&search) != 0;
 }
 
 const char *loader_path_of(uintptr_t address) {
@@ -248,6 +270,21 @@ bool loader_span_of(uintptr_t address, struct module_span *span) {
 void *loader_own(const char *name) {
     return loader_list.own != NULL ? (void *)loader_find_in(loader_list.own, name) : NULL;
 }
+
+bool loader_each_of_start(bool (*visit_one)(const struct loaded *module, void *context), void *context) {
+    for (struct link_map *module = loader_first_module(); module != NULL; module = module->l_next) {
+        struct loaded found;
+        if (loader_find((uintptr_t)module->l_ld, &found) && visit_one(&found, context)) return true;
+        if (module == loader_list.last_of_start) break;
+    }
+    return false;
+}
+
+static bool holds_address(const struct loaded *module, void *context) {
+    return *(const uintptr_t *)context - module->start < module->end - module->start;
+}
+
+bool loader_is_of_start(uintptr_t address) { return loader_each_of_start(holds_address, &address); }
 
 /* Decides by the program headers at a module's start. If a module has gaps between its segments, the loader names only
  * the segment, and no header is there. */
@@ -274,7 +311,7 @@ enum guessed loader_guess(uintptr_t address) {
         return guess_by_headers(program.start, program.end, address);
     struct found_object object;
     if (likely(loader_list.find_object != NULL)) {
-        if (loader_list.find_object((void *)address, &object) != 0) return GUESS_NO_MODULE;
+        if (find_object(address, &object) != 0) return GUESS_NO_MODULE;
         return guess_by_headers((uintptr_t)object.map_start, (uintptr_t)object.map_end, address);
     }
     struct loaded module;

@@ -157,6 +157,13 @@ struct loader_module {
  */
 bool loader_each(bool (*visit)(const struct loader_module *module, void *context), void *context);
 
+/* Calls `visit` for each module of the start, until it returns true; returns whether it did. Takes no lock where
+ * loader_find takes none. */
+bool loader_each_of_start(bool (*visit)(const struct loaded *module, void *context), void *context);
+
+/* Whether the address is in a module of the start. Complexity: linear in their number. */
+bool loader_is_of_start(uintptr_t address);
+
 /* A number that changes whenever a module is loaded or unloaded. Takes the loader's lock. */
 uint64_t loader_modules_number(void);
 

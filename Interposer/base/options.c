@@ -302,6 +302,8 @@ void options_read(char **env) {
     options.tells_end = value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_MAPPINGS");
     options.mappings = value != NULL && strcmp(value, "1") == 0;
+    value = value_of(env, "HEAPSUM_VALGRIND_REQUESTS");
+    options.requests = options.mappings && value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_PYTHON");
     options.python = value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_DORMANT");

@@ -23,6 +23,7 @@ struct options {
     bool threads;       /* root each stack in its thread */
     bool python;        /* put Python frames among the C frames */
     bool mappings;      /* book what the program maps itself */
+    bool requests;      /* with mappings: book the pools that the program tells Valgrind of */
     bool dormant;       /* record nothing until asked to */
     bool tells_end;     /* heaprun traces this program, to look for lost blocks at its end */
     bool signal_chosen; /* --signal was given: our handler runs first, then the program's */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/atomics.h"
+#include "base/changed.h"
 
 /*
  * The clock: the vDSO's function, found at the start. NULL: there is none, and each reading is a system call. libc's
@@ -15,6 +16,8 @@
 int (*system_clock_function)(clockid_t, struct timespec *);
 
 struct system_forbidden system_forbidden;
+
+uint32_t code_is_changed;
 
 /* ---- Descriptors ---------------------------------------------------------------------------------------- */
 

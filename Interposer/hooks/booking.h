@@ -13,7 +13,7 @@
 #include "hooks/enter.h"
 #include "hooks/mapping_booking.h"
 
-#define BOOKING_VERSION 3
+#define BOOKING_VERSION 4
 
 struct heapsum_booking {
     uint32_t version;

@@ -76,13 +76,19 @@ bool hook_enter(struct hook *hook, struct machine_frame frame, uintptr_t caller)
     return true;
 }
 
+static bool may_unwind(const struct hook *hook) {
+    if (image.header->depth == 0 || hook->ours) return false;
+    if (likely(local.scratch != NULL && hook->level < HOOK_LEVELS)) return true;
+    LOSE(lost_stacks, 1);
+    return false;
+}
+
 void hook_stack(struct hook *hook) {
-    if (image.header->depth == 0 || hook->ours) return;
-    if (unlikely(local.scratch == NULL || hook->level >= HOOK_LEVELS)) {
-        LOSE(lost_stacks, 1);
-        return;
-    }
-    hook->stack = unwind_stack(hook);
+    if (may_unwind(hook)) hook->stack = unwind_stack(hook);
+}
+
+void hook_stack_at(struct hook *hook, uintptr_t sp, uintptr_t fp) {
+    if (may_unwind(hook)) hook->stack = unwind_stack_at(hook, sp, fp);
 }
 
 #define WIPED 128 /* words: more than the frames of booking an event */

@@ -27,4 +27,7 @@ static inline void hook_wipe(void) {
 /* Sets hook->stack to the number of the stack that called the hook. Keeps errno. */
 void hook_stack(struct hook *hook);
 
+/* The same where the hook was not called, but entered from code at hook->caller with these registers (requests.c). */
+void hook_stack_at(struct hook *hook, uintptr_t sp, uintptr_t fp);
+
 #endif

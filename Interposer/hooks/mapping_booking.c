@@ -13,6 +13,7 @@
 #include "book/pauses.h"
 #include "book/ranges.h"
 #include "hooks/enter.h"
+#include "hooks/requests.h"
 #include "process/start.h"
 #include "stacks/tree.h"
 
@@ -216,4 +217,5 @@ const struct heapsum_mapping_booking mapping_booking = {
     .attached = attached,
     .detached = detached,
     .advised = advised,
+    .opened = requests_opened,
 };

@@ -39,6 +39,8 @@ struct heapsum_mapping_booking {
     void (*detached)(const void *at);
     /* A madvise that succeeded. */
     void (*advised)(const struct mapping_call *call, const void *at, size_t bytes, int advice);
+    /* A library is about to run its first constructor: requests_opened. */
+    void (*opened)(uintptr_t address);
 };
 
 extern const struct heapsum_mapping_booking mapping_booking;

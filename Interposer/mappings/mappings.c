@@ -24,15 +24,20 @@ extern const struct heapsum_booking heapsum_booking __attribute__((weak, visibil
 /* Where the libraries were loaded by dlopen: handed over by heapsum_attach. */
 static const struct heapsum_booking *handed;
 
+/* NULL: nobody is there to book. */
+static const struct heapsum_mapping_booking *find_table(void) {
+    const struct heapsum_booking *table = load_acquire(&handed); /* partner: use */
+    if (likely(table == NULL)) table = &heapsum_booking;
+    return table != NULL && table->version == BOOKING_VERSION ? table->mappings : NULL;
+}
+
 /* The table. The first call says that the hooks are there: an allocator may map before our constructor runs. */
 static const struct heapsum_mapping_booking *booking(void) {
     static uint32_t has_begun;
-    const struct heapsum_booking *table = load_acquire(&handed); /* partner: use */
-    if (likely(table == NULL)) table = &heapsum_booking;
-    if (table == NULL || table->version != BOOKING_VERSION) return NULL;
-    if (unlikely(load_relaxed(&has_begun) == 0) && swap_relaxed(&has_begun, 1) == 0)
-        table->mappings->begin((uintptr_t)&has_begun);
-    return table->mappings;
+    const struct heapsum_mapping_booking *table = find_table();
+    if (table != NULL && unlikely(load_relaxed(&has_begun) == 0) && swap_relaxed(&has_begun, 1) == 0)
+        table->begin((uintptr_t)&has_begun);
+    return table;
 }
 
 static uint64_t number_before(void) {
@@ -146,6 +151,19 @@ HOOK int hook_madvise(void *at, size_t bytes, int advice) {
 __attribute__((constructor)) static void start(void) {
     passing_next_functions();
     booking();
+}
+
+/* ---- Libraries that are opened ----------------------------------------------------------------------------- */
+
+/*
+ * Each library that is linked with the usual start files calls this by name before its first constructor (crti.o's
+ * _init), if anybody defines it; gprof's start file does so in a program. dlopen itself can't be interposed: it looks
+ * at its return address.
+ */
+extern void __gmon_start__(void);
+EXPORT void __gmon_start__(void) {
+    const struct heapsum_mapping_booking *table = find_table();
+    if (table != NULL) table->opened((uintptr_t)__builtin_return_address(0));
 }
 
 /* ---- In a program to which heaprun attached --------------------------------------------------------------- */

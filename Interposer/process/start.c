@@ -338,7 +338,8 @@ bool start_detached(void) {
     return true;
 }
 
-__attribute__((constructor)) static void constructor(int count, char **arguments, char **env) {
+/* The first of this library: that of hooks/x86_64/request_places.c looks at what this one has begun. */
+__attribute__((constructor(200))) static void constructor(int count, char **arguments, char **env) {
     (void)count;
     (void)arguments;
     if (!start_next() || (!loader_has_glibc() && !loader_has_musl())) return;

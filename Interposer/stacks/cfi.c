@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/changed.h"
 #include "base/symbols.h"
 #include "stacks/modules.h"
 
@@ -343,15 +344,27 @@ bool cfi_has_entry(uintptr_t pc) {
     return find_entry(pc, &entry);
 }
 
+/* The row of a jump between a place of changed code and the recorder: the place has called it. */
+static bool find_bridge(uintptr_t pc, struct cfi_row *row) {
+    if (likely(load_relaxed(&code_is_changed) == CODE_UNCHANGED) || !is_bridge(pc)) return false;
+    *row = (struct cfi_row){.cfa_register = DWARF_SP, .cfa_offset = CHANGED_DEPTH + 8, .return_register = DWARF_PC};
+    row->registers[DWARF_PC] = (struct cfi_rule){.kind = CFI_OFFSET, .value = -(CHANGED_DEPTH + 8)};
+    return true;
+}
+
 bool cfi_find_row(uintptr_t pc, struct cfi_space *space) {
     struct entry entry;
-    if (!find_entry(pc, &entry) || entry.return_register >= CFI_REGISTERS) return false;
+    if (!find_entry(pc, &entry)) return find_bridge(pc, &space->row);
+    if (entry.return_register >= CFI_REGISTERS) return false;
     memset(&space->row, 0, sizeof space->row);
     if (!run(entry.initial, entry.initial_end, &entry, UINTPTR_MAX, space)) return false;
     space->initial = space->row;
     if (!run(entry.instructions, entry.instructions_end, &entry, pc, space)) return false;
     space->row.return_register = (uint32_t)entry.return_register;
     space->row.is_signal_frame = entry.is_signal_frame;
+    if (unlikely(load_relaxed(&code_is_changed)) && space->row.cfa_expression == NULL
+        && space->row.cfa_register == DWARF_SP)
+        space->row.cfa_offset += changed_depth(pc);
     return true;
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/atomics.h"
 #include "base/callers.h"
+#include "base/changed.h"
 #include "base/loader.h"
 #include "base/machine.h"
 #include "base/options.h"
@@ -142,7 +143,7 @@ static void repair(struct pcs *pcs) {
 }
 #endif
 
-bool libunwind_unwind(uintptr_t caller, struct pcs *pcs) {
+static bool unwind(uintptr_t caller, struct pcs *pcs) {
     int saved = errno;
     pcs->count = 0;
     pcs->complete = false;
@@ -162,4 +163,15 @@ bool libunwind_unwind(uintptr_t caller, struct pcs *pcs) {
     }
     errno = saved;
     return entered;
+}
+
+/* Apart, because the room for the vectors is large. */
+static __attribute__((noinline)) bool unwind_keeping_vectors(uintptr_t caller, struct pcs *pcs) {
+    bool answer;
+    KEEPING_VECTORS(answer = unwind(caller, pcs));
+    return answer;
+}
+
+bool libunwind_unwind(uintptr_t caller, struct pcs *pcs) {
+    return unlikely(load_relaxed(&code_is_changed)) ? unwind_keeping_vectors(caller, pcs) : unwind(caller, pcs);
 }

@@ -116,25 +116,25 @@ static inline struct machine_state caller_of(struct machine_frame hook_frame, st
 }
 
 /* Compares the memo's stack with a walk without a memo. */
-static __attribute__((noinline)) void check_by_walk(const struct hook *hook, uint32_t stack) {
+static __attribute__((noinline)) void check_by_walk(struct machine_state state, uint32_t stack) {
     struct scratch *scratch = local.scratch;
     struct pcs pcs = {.values = scratch->pcs, .most = UNWIND_MOST};
-    if (own_walk(caller_of(hook->frame, &scratch->cfi[0]), &pcs, &scratch->cfi[0])) {
+    if (own_walk(state, &pcs, &scratch->cfi[0])) {
         check_frames(stack, &pcs, &scratch->modules);
     }
 }
 
-static inline __attribute__((always_inline)) uint32_t stack_by_memo(struct machine_frame hook_frame) {
+static inline __attribute__((always_inline)) uint32_t stack_by_memo(struct machine_state state) {
     struct scratch *scratch = local.scratch;
-    struct machine_state state = caller_of(hook_frame, &scratch->cfi[0]);
     uint32_t stack = memo_usual(&scratch->memory, state.pc, state.sp);
     return stack != 0 ? stack : memo_stack(scratch, state.pc, state.sp, state.fp);
 }
 
 #endif
 
-/* Every way but the memo: first finds the return addresses, then their stack. */
-static __attribute__((noinline)) uint32_t stack_by_pcs(const struct hook *hook) {
+/* Every way but the memo: first finds the return addresses, then their stack. `at`: the program's innermost frame, or
+ * NULL where the hook's frame leads to it. */
+static __attribute__((noinline)) uint32_t stack_by_pcs(const struct hook *hook, const struct machine_state *at) {
     struct scratch *scratch = local.scratch;
     bool nested = hook->level > 0;
     struct pcs pcs = {
@@ -145,12 +145,12 @@ static __attribute__((noinline)) uint32_t stack_by_pcs(const struct hook *hook) 
 #ifdef OWN_UNWINDER
         case HEAP_UNWINDER_OWN: {
             struct cfi_space *cfi = &scratch->cfi[hook->level];
-            if (own_walk(caller_of(hook->frame, cfi), &pcs, cfi)) break;
+            if (own_walk(at != NULL ? *at : caller_of(hook->frame, cfi), &pcs, cfi)) break;
             own_interpret(&pcs, cfi);
             leave_out_own(&pcs);
             break;
         }
-        case HEAP_UNWINDER_FP: own_follow_frame_pointers(own_caller(hook->frame), &pcs); break;
+        case HEAP_UNWINDER_FP: own_follow_frame_pointers(at != NULL ? *at : own_caller(hook->frame), &pcs); break;
 #endif
         default:
             if (libunwind_unwind(hook->caller, &pcs)) leave_out_own(&pcs);
@@ -164,20 +164,28 @@ static __attribute__((noinline)) uint32_t stack_by_pcs(const struct hook *hook) 
         nested ? NULL : scratch->memory.recent);
 }
 
-uint32_t unwind_stack(const struct hook *hook) {
+static uint32_t stack_at(const struct hook *hook, const struct machine_state *at) {
     uint32_t stack = 0;
 #ifdef OWN_UNWINDER
     if (options.unwinder == HEAP_UNWINDER_OWN && hook->level == 0) {
-        if (options.python) stack = python_stack(local.scratch, caller_of(hook->frame, &local.scratch->cfi[0]));
+        const struct machine_state state = at != NULL ? *at : caller_of(hook->frame, &local.scratch->cfi[0]);
+        if (options.python) stack = python_stack(local.scratch, state);
         const bool is_mixed = stack != 0;
-        if (!is_mixed) stack = stack_by_memo(hook->frame);
+        if (!is_mixed) stack = stack_by_memo(state);
         if (options.verify && stack != 0) compare(hook);
-        if (options.check && stack != 0 && !is_mixed) check_by_walk(hook, stack);
+        if (options.check && stack != 0 && !is_mixed) check_by_walk(state, stack);
     }
 #endif
-    if (stack == 0) stack = stack_by_pcs(hook);
+    if (stack == 0) stack = stack_by_pcs(hook, at);
     if (unlikely(options.check)) check_stack(stack);
     return stack;
+}
+
+uint32_t unwind_stack(const struct hook *hook) { return stack_at(hook, NULL); }
+
+uint32_t unwind_stack_at(const struct hook *hook, uintptr_t sp, uintptr_t fp) {
+    const struct machine_state state = state_of_caller(hook->caller, sp, fp);
+    return stack_at(hook, &state);
 }
 
 bool unwind_is_plain(void) {
@@ -192,9 +200,11 @@ bool unwind_is_plain(void) {
 uint32_t unwind_plainly_slowly(struct machine_frame hook_frame) {
     uint32_t stack = 0;
 #ifdef OWN_UNWINDER
-    stack = stack_by_memo(hook_frame);
+    stack = stack_by_memo(caller_of(hook_frame, &local.scratch->cfi[0]));
 #endif
-    return likely(stack != 0) ? stack
-                              : stack_by_pcs(&(struct hook){.frame = hook_frame,
-                                  .caller = machine_strip(*(const uintptr_t *)(hook_frame.fp + sizeof(uintptr_t)))});
+    return likely(stack != 0)
+        ? stack
+        : stack_by_pcs(&(struct hook){.frame = hook_frame,
+                           .caller = machine_strip(*(const uintptr_t *)(hook_frame.fp + sizeof(uintptr_t)))},
+            NULL);
 }

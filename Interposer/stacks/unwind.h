@@ -55,4 +55,7 @@ void unwind_fork_end(bool in_child);
 /* The number of the stack that called the hook. Keeps errno. Waits only while another thread loads libunwind. */
 uint32_t unwind_stack(const struct hook *hook);
 
+/* The same of code at hook->caller with these registers. Between it and the hook are only this library's frames. */
+uint32_t unwind_stack_at(const struct hook *hook, uintptr_t sp, uintptr_t fp);
+
 #endif

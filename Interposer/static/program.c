@@ -240,4 +240,15 @@ bool loader_each(bool (*visit)(const struct loader_module *, void *), void *cont
     return false;
 }
 
+bool loader_each_of_start(bool (*visit)(const struct loaded *, void *), void *context) {
+    (void)visit;
+    (void)context;
+    return false;
+}
+
+bool loader_is_of_start(uintptr_t address) {
+    (void)address;
+    return true;
+}
+
 uint64_t loader_modules_number(void) { return 0; }

@@ -67,6 +67,20 @@ package struct PoolSums: Equatable, Sendable {
     package var unmatchedFrees: UInt64 = 0
 }
 
+/// What was counted of Valgrind's client requests (heaprun --valgrind-requests).
+package struct RequestSums: Equatable, Sendable {
+    /// Places in the program's code that lead to the recorder.
+    package var places: UInt64 = 0
+    /// Places that were left as they are: because they could not be changed, and because nothing says that they are
+    /// code.
+    package var refusedPlaces: UInt64 = 0
+    package var unsurePlaces: UInt64 = 0
+    /// Requests that came, of the kinds that are booked.
+    package var requests: UInt64 = 0
+    /// Blocks that were booked without their pool, so that they stay when it is destroyed.
+    package var lostPools: UInt64 = 0
+}
+
 extension HeapImage {
     /// Whether the program's own mappings were booked (heaprun --mappings).
     package var hasMappings: Bool { hasFlag(HEAP_FLAG_MAPPINGS) }
@@ -108,6 +122,28 @@ extension HeapImage {
             allocatedBlocks: sums.allocated_blocks, allocatedBytes: sums.allocated_bytes,
             freedBlocks: sums.freed_blocks, freedBytes: sums.freed_bytes, lostBlocks: sums.lost_blocks,
             unmatchedFrees: sums.unmatched_frees)
+    }
+
+    /// The counts of Valgrind's requests; nil if they were not looked for, or can't be read.
+    ///
+    /// - Complexity: O(1) in a running image, else O(mappings)
+    package func requestSums() -> RequestSums? {
+        guard hasMappings else { return nil }
+        guard kind == .running else { return requestSumsOfList() }
+        let section = sections[mappingSection.rawValue], size = MemoryLayout<heap_request_sums>.size
+        guard section.readableEntries > Int(HEAP_RANGE_POOL_NAMES) else { return nil }
+        let buffer = ReadBuffer(byteCount: size)
+        let place =
+            section.offset + UInt64(MemoryLayout<heap_mapping_sums>.size + MemoryLayout<heap_pool_sums>.size)
+        guard fill(buffer, size, at: place, "MAPPINGS") == size else { return nil }
+        return RequestSums(buffer.bytes.loadUnaligned(as: heap_request_sums.self))
+    }
+
+    private func requestSumsOfList() -> RequestSums? {
+        var found: RequestSums?
+        forEachEntry(of: .pieces, as: heap_request_sums.self, from: 2) { _, entry in found = RequestSums(entry) ?? found
+        }
+        return found
     }
 
     /// The live mappings, in order of address; neighbours of one call are one. None if they were not booked.
@@ -229,6 +265,21 @@ extension MappingSums {
         heap_mapping_sums(
             calls: calls, lost_calls: lostCalls, lost_bytes: lostBytes, peak_bytes: peakBytes,
             discarded_bytes: discardedBytes, discards: discards)
+    }
+}
+
+extension RequestSums {
+    /// Nil for an entry of another kind.
+    init?(_ stored: heap_request_sums) {
+        guard stored.kind == HEAP_MAPPING_REQUESTS.rawValue else { return nil }
+        (places, refusedPlaces, unsurePlaces) = (stored.places, stored.refused, stored.unsure)
+        (requests, lostPools) = (stored.requests, stored.lost_pools)
+    }
+
+    var stored: heap_request_sums {
+        heap_request_sums(
+            places: places, refused: refusedPlaces, unsure: unsurePlaces, requests: requests,
+            kind: HEAP_MAPPING_REQUESTS.rawValue, flags: 0, lost_pools: lostPools)
     }
 }
 

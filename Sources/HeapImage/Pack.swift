@@ -97,8 +97,8 @@ extension HeapImage {
         let running = kind == .running && presence == .running
         let began = nanosecondsSinceStart()
         // Before the stacks that they name.
-        let (mappingSums, poolSums, mappings) = withFreshSections {
-            (self.mappingSums(), self.poolSums() ?? PoolSums(), self.mappingsAndPools())
+        let (mappingSums, poolSums, requestSums, mappings) = withFreshSections {
+            (self.mappingSums(), self.poolSums() ?? PoolSums(), self.requestSums(), self.mappingsAndPools())
         }
 
         var options = options
@@ -133,6 +133,7 @@ extension HeapImage {
             try out.write(value: mappingSums.stored)
             try out.write(value: poolSums.stored)
             for mapping in mappings { try out.write(value: mapping.stored) }
+            if let requestSums { try out.write(value: requestSums.stored) }
             layout.end(.pieces, at: out.position)
         }
         // A verdict and mappings name stacks by their numbers.

@@ -21,6 +21,8 @@ package struct RecordingOptions {
     package var threads = false
     /// What the program maps itself is recorded too.
     package var mappings = false
+    /// The pools that the program tells Valgrind of are recorded; goes with `mappings`.
+    package var valgrindRequests = false
     /// Python's frames are among the C frames.
     package var python = false
     /// Python takes each object from malloc.
@@ -62,6 +64,7 @@ package struct RecordingOptions {
         if !skip.isEmpty { list.append(("HEAPSUM_SKIP", skip.joined(separator: ":"))) }
         if !follow { list.append(("HEAPSUM_FOLLOW", "0")) }
         if mappings { list.append(("HEAPSUM_MAPPINGS", "1")) }
+        if valgrindRequests { list.append(("HEAPSUM_VALGRIND_REQUESTS", "1")) }
         if threads { list.append(("HEAPSUM_THREADS", "1")) }
         if python { list.append(("HEAPSUM_PYTHON", "1")) }
         if pythonMalloc { list.append(("PYTHONMALLOC", "malloc")) }

@@ -8,6 +8,21 @@ import Text
 struct MappingReport {
     var style: Style
 
+    private func write(_ sums: RequestSums, _ line: (String, String) throws -> Void) throws {
+        var text =
+            "\(separated(sums.requests)) of blocks and pools; \(counted(sums.places, "place")) in the program's code "
+            + "\(sums.places == 1 ? "makes" : "make") requests to Valgrind"
+        var left: [String] = []
+        if sums.refusedPlaces > 0 { left.append("\(separated(sums.refusedPlaces)) that can't be changed") }
+        if sums.unsurePlaces > 0 { left.append("\(separated(sums.unsurePlaces)) that may not be code") }
+        if !left.isEmpty { text += "; left alone: " + left.joined(separator: ", ") }
+        if sums.lostPools > 0 {
+            text +=
+                "; \(counted(sums.lostPools, "time")) no room for a pool: its blocks stay when it is destroyed"
+        }
+        try line("requests", left.isEmpty && sums.lostPools == 0 ? text : style.warning(text))
+    }
+
     /// Nothing if the image has no mappings.
     func write(_ image: HeapImage, _ survey: MappingSurvey?, to out: TextOutput) throws {
         guard image.hasMappings, let sums = image.mappingSums() else { return }
@@ -51,6 +66,7 @@ struct MappingReport {
                     + "\(counted(pools.allocatedBlocks, "block")) in all, \(separated(pools.lostBlocks)) not booked, "
                     + "\(counted(pools.unmatchedFrees, "free")) of blocks that were not booked")
         }
+        if let requests = image.requestSums() { try write(requests, line) }
         guard let survey else { return }
         try out.write("\n" + style.bold("Address space") + "\n")
         for part in MappingSurvey.Part.allCases where survey[part].ranges > 0 {

@@ -115,6 +115,12 @@ struct Heaprun: ParsableCommand {
     var threads = false
     @Flag(help: "Also record what the program maps itself, by mmap, brk or shmat.")
     var mappings = false
+    @Flag(
+        help: ArgumentHelp(
+            "Also record the blocks of pools that the program tells Valgrind of (VALGRIND_MEMPOOL_ALLOC and so on); "
+                + "implies --mappings. The places in the program's code that do so are changed in memory as it starts.")
+    )
+    var valgrindRequests = false
     @Flag(help: "Put the Python functions of CPython 3.11 to 3.13 among the C functions of stacks.")
     var python = false
     @Flag(
@@ -270,7 +276,8 @@ struct Heaprun: ParsableCommand {
         request.options.skip = skip
         request.options.follow = !noFollow
         request.options.threads = threads
-        request.options.mappings = mappings
+        request.options.mappings = mappings || valgrindRequests
+        request.options.valgrindRequests = valgrindRequests
         request.options.python = python || pythonMalloc
         request.options.pythonMalloc = pythonMalloc && environmentText("PYTHONMALLOC") == nil
         request.options.unwind = unwind
@@ -350,6 +357,10 @@ struct Heaprun: ParsableCommand {
         if exec || dormant || printKind != nil || noFollow || !only.isEmpty || !skip.isEmpty {
             throw ValidationError(
                 "--exec, --dormant, --print, --no-follow, --only and --skip are for programs that heaprun starts.")
+        }
+        if valgrindRequests {
+            throw ValidationError(
+                "--valgrind-requests is for programs that heaprun starts: the code of one that runs is not changed.")
         }
         if pythonMalloc {
             throw ValidationError(

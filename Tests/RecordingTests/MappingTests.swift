@@ -267,7 +267,8 @@ import Testing
         #expect(
             names.split(separator: "\n").map(String.init)
                 == [
-                    "brk", "heapsum_mapping_hooks", "madvise", "mmap", "mmap64", "mremap", "munmap", "sbrk", "shmat",
+                    "__gmon_start__", "brk", "heapsum_mapping_hooks", "madvise", "mmap", "mmap64", "mremap", "munmap",
+                    "sbrk", "shmat",
                     "shmdt",
                 ])
         let main = try scratch.shell("nm -D --defined-only '\(Built.interposer)' | awk '{ print $3 }'").output
