@@ -125,6 +125,18 @@ import Testing
             #expect(try recording.images(of: "requests").isEmpty == isDormant)
         }
 
+        /// The option of heaprun, which implies --mappings; and not for a program that runs.
+        @Test func heaprunAsksForIt() throws {
+            let scratch = try Scratch(), command = try build(scratch)
+            let plain = try scratch.run(command)
+            let outcome = try scratch.record(
+                command, options: ["--quiet", "--valgrind-requests", "-o", scratch.path], library: Built.interposer)
+            #expect(outcome.exitStatus == plain.exitStatus && outcome.output == plain.output, "\(outcome)")
+            #expect(try booked(dump(Recording(scratch: scratch, outcome: outcome))) == told(plain.output))
+            let refused = try scratch.run([Built.heaprun, "--valgrind-requests", "--pid", "\(getpid())"])
+            #expect(refused.exitStatus != 0 && refused.messages.contains("the code of one that runs is not changed"))
+        }
+
         /// Where the kernel doesn't let code be written, it stays as it is, and the program runs as ever.
         @Test func codeThatCannotBeChangedIsCounted() throws {
             let scratch = try Scratch(), command = try build(scratch)
