@@ -54,15 +54,21 @@
         hook_leave_plainly(); \
     } while (0)
 
+/* In a hook that hook_enter_sampled entered. */
+#define ALLOCATE_SAMPLED(block, bytes, call, reason) \
+    do { \
+        const bool books = sample_draws(bytes); \
+        const uint32_t stack = unlikely(books) ? unwind_plainly(HOOK_FRAME) : 0; \
+        (block) = (call); \
+        if (unlikely((block) == NULL)) marks_failed(reason); \
+        else if (unlikely(books)) book_sampled_allocation((block), (bytes), stack); \
+        hook_leave_plainly(); \
+    } while (0)
+
 #define ALLOCATE_OTHERWISE(block, bytes, early, call, reason) \
     do { \
         if (hook_enter_sampled(HOOK_FRAME)) { \
-            const bool books = sample_draws(bytes); \
-            const uint32_t stack = books ? unwind_plainly(HOOK_FRAME) : 0; \
-            (block) = (call); \
-            if (unlikely((block) == NULL)) marks_failed(reason); \
-            else if (books) book_sampled_allocation((block), (bytes), stack); \
-            hook_leave_plainly(); \
+            ALLOCATE_SAMPLED(block, bytes, call, reason); \
             break; \
         } \
         if (hook_is_asleep(hook_word())) { \

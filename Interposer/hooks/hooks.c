@@ -106,7 +106,7 @@ EXPORT void free(void *block) {
         return;
     }
     if (hook_is_plain(word)) free_plainly(block);
-    else if (sample_is_on(word) && !drawn_may_be_near(block)) next.free(block);
+    else if (hook_is_sampled(word) && !drawn_may_be_near(block)) next.free(block);
     else free_otherwise(block);
 }
 

@@ -26,7 +26,12 @@ void sample_begin(uint32_t index);
 bool sample_is_early(void);
 
 /* Whether an allocation of `bytes` is drawn. Call it in a hook of a sampled recording. Async-signal-safe. */
-bool sample_draws(size_t bytes);
+bool sample_draws_slowly(size_t bytes);
+static inline __attribute__((always_inline)) bool sample_draws(size_t bytes) {
+    if (unlikely(bytes - 1 >= local.left_inside)) return sample_draws_slowly(bytes);
+    local.left_inside -= bytes;
+    return false;
+}
 
 /* Whether this allocation must be booked. Call it in a hook. */
 static inline bool sample_books(size_t bytes) {
