@@ -70,12 +70,18 @@ static __attribute__((noinline)) void *scoped_operator(enum operator_number numb
         hook_wipe(); \
         return block; \
     } \
+    REST_OF_HOOK void *inside##name parameters { \
+        void *(*real)parameters = KNOWN(void *(*)parameters, name); \
+        if (real != NULL && BRINGS_OWN(name)) PASS_INSIDE(bytes, real arguments, ENOMEM); \
+        return rest_of##name arguments; \
+    } \
     EXPORT void *name parameters { \
-        if (hook_is_asleep(hook_word())) { \
+        const uint64_t word = hook_word(); \
+        if (hook_is_asleep(word)) { \
             void *(*real)parameters = KNOWN(void *(*)parameters, name); \
             if (likely(real != NULL)) return real arguments; \
         } \
-        return rest_of##name arguments; \
+        return hook_is_sampled(word) ? inside##name arguments : rest_of##name arguments; \
     }
 
 NEW(_Znwm, (size_t bytes), (bytes), next.malloc(bytes))

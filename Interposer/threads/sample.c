@@ -66,7 +66,7 @@ void sample_begin(uint32_t index) {
     start_over(interval);
 }
 
-bool sample_draws_slowly(size_t bytes) {
+bool sample_draws(size_t bytes) {
     uint64_t *left = countdown();
     size_t drawn = bytes + (bytes == 0);
     if (drawn <= *left) {

@@ -26,12 +26,7 @@ void sample_begin(uint32_t index);
 bool sample_is_early(void);
 
 /* Whether an allocation of `bytes` is drawn. Call it in a hook of a sampled recording. Async-signal-safe. */
-bool sample_draws_slowly(size_t bytes);
-static inline __attribute__((always_inline)) bool sample_draws(size_t bytes) {
-    if (unlikely(bytes - 1 >= local.left_inside)) return sample_draws_slowly(bytes);
-    local.left_inside -= bytes;
-    return false;
-}
+bool sample_draws(size_t bytes);
 
 /* Whether this allocation must be booked. Call it in a hook. */
 static inline bool sample_books(size_t bytes) {
@@ -49,6 +44,13 @@ static inline __attribute__((always_inline)) bool sample_is_on(uint64_t word) { 
 static inline __attribute__((always_inline)) bool sample_passes(uint64_t word, size_t bytes) {
     if (!sample_is_on(word) || unlikely(bytes - 1 >= local.left)) return false;
     subtract_alone(&local.left, bytes);
+    return true;
+}
+
+/* The same with another allocator, in a hook. */
+static inline __attribute__((always_inline)) bool sample_passes_inside(size_t bytes) {
+    if (unlikely(bytes - 1 >= local.left_inside)) return false;
+    local.left_inside -= bytes;
     return true;
 }
 
