@@ -58,7 +58,7 @@
 #define ALLOCATE_SAMPLED(block, bytes, call, reason) \
     do { \
         const bool books = sample_draws(bytes); \
-        const uint32_t stack = unlikely(books) ? unwind_plainly(HOOK_FRAME) : 0; \
+        const uint32_t stack = unlikely(books) ? hook_stack_of(HOOK_FRAME, HOOK_CALLER) : 0; \
         (block) = (call); \
         if (unlikely((block) == NULL)) marks_failed(reason); \
         else if (unlikely(books)) book_sampled_allocation((block), (bytes), stack); \

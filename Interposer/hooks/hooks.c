@@ -152,7 +152,7 @@ REST_OF_HOOK LEAVES_NO_ADDRESS void *reallocate_booked(void *block, size_t bytes
     } else if (hook_enter_sampled(HOOK_FRAME)) {
         sample_age();
         books = sample_books(bytes);
-        if (books) hook.stack = unwind_plainly(HOOK_FRAME);
+        if (books) hook.stack = hook_stack_of(HOOK_FRAME, HOOK_CALLER);
     } else {
         if (start_is_early()) {
             start_miss();

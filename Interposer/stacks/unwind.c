@@ -180,6 +180,8 @@ uint32_t unwind_stack(const struct hook *hook) {
     return stack;
 }
 
+bool unwind_is_alone(void) { return unwind_kind() != HEAP_UNWINDER_LIBUNWIND && !options.verify; }
+
 bool unwind_is_plain(void) {
 #ifdef OWN_UNWINDER
     return options.unwinder == HEAP_UNWINDER_OWN && !options.verify && !options.check && !options.python
