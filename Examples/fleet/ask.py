@@ -107,6 +107,23 @@ def table(columns, rows):
 
 
 ENGINES = {"duckdb": duckdb, "spark": spark, "clickhouse": clickhouse}
+PACKAGES = {"duckdb": "duckdb", "spark": "pyspark", "clickhouse": "chdb"}
+
+
+def opened(engine, lake):
+    """The engine with the tables. Ends with the reason and the way out where either is missing."""
+    isDirectory = "://" not in lake
+    if isDirectory and not all(os.path.isdir(f"{lake}/{name}") for name in ("facts", "stacks")):
+        sys.exit(f"ask.py: {lake}: no facts and stacks in it. `heapsum table -o {lake} IMAGES...` writes them.")
+    form = "Parquet or CSV" if engine == "duckdb" else "Parquet"
+    endings = ("parquet", "csv*") if engine == "duckdb" else ("parquet",)
+    if isDirectory and not any(glob.glob(f"{lake}/facts/**/*.{ending}", recursive=True) for ending in endings):
+        sys.exit(f"ask.py: {lake}: {engine} reads {form}, and no such file is in facts. "
+                 "`heapsum table --help` says how to choose the form.")
+    try:
+        return ENGINES[engine](lake)
+    except ImportError as error:
+        sys.exit(f"ask.py: {error}. {engine} is Python's package {PACKAGES[engine]}: pip install {PACKAGES[engine]}")
 
 
 def main():
@@ -121,7 +138,7 @@ def main():
     wrong = [name for name in options.queries if name not in known]
     if wrong:
         sys.exit(f"ask.py: {wrong[0]}: there are {', '.join(known)}")
-    run = ENGINES[options.engine](options.lake)
+    run = opened(options.engine, options.lake)
     run(text(VIEW))
     answers = {name: run(text(name)) for name in options.queries or known}
     if options.json:

@@ -136,6 +136,7 @@ static bool is_booked(const void *block) {
 }
 
 bool book_sampled_free(const void *block) {
+    if (likely(!drawn_may_be_near(block))) return true;
     const bool was_booked = is_booked(block), is_real = book_plain_free(block);
     if (was_booked) drawn_went(block);
     return is_real;
@@ -163,6 +164,7 @@ void book_free(const struct hook *hook, const void *block) {
 }
 
 struct reallocation book_realloc_begin(const struct hook *hook, void *block) {
+    if (drawn_rules_out(block)) return (struct reallocation){.block = block};
     uintptr_t address = (uintptr_t)block;
     struct place place = live_find_block(block);
     struct reallocation old = {

@@ -33,6 +33,11 @@ static inline __attribute__((always_inline)) bool drawn_may_be_near(const void *
     return load_relaxed(drawn_count(block)) != 0;
 }
 
+/* Whether a recording is sampled and this block is not booked, without a look into the live map. */
+static inline bool drawn_rules_out(const void *block) {
+    return unlikely(load_relaxed(&sample_interval) != 0) && likely(!drawn_may_be_near(block));
+}
+
 /* A new recording: no block is booked. No hook is running. */
 void drawn_start(void);
 

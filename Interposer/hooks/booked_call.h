@@ -54,15 +54,39 @@
         hook_leave_plainly(); \
     } while (0)
 
+/* In a hook that hook_enter_sampled entered. */
+#define ALLOCATE_SAMPLED(block, bytes, call, reason) \
+    do { \
+        const bool books = sample_draws(bytes); \
+        const uint32_t stack = unlikely(books) ? hook_stack_of(HOOK_FRAME, HOOK_CALLER) : 0; \
+        (block) = (call); \
+        if (unlikely((block) == NULL)) marks_failed(reason); \
+        else if (unlikely(books)) book_sampled_allocation((block), (bytes), stack); \
+        hook_leave_plainly(); \
+    } while (0)
+
+/*
+ * With another allocator than glibc a call passes inside a hook, so that what it calls is not drawn again. Returns the
+ * block if the allocation passes; otherwise the hook has been left, and the next statement runs. The function around
+ * this does nothing else, and so saves few registers.
+ */
+#define PASS_INSIDE(bytes, call, reason) \
+    do { \
+        if (unlikely(!hook_enter_idle(HOOK_FRAME))) break; \
+        if (unlikely(!sample_passes_inside(bytes))) { \
+            hook_leave_plainly(); \
+            break; \
+        } \
+        void *block_ = (call); \
+        if (unlikely(block_ == NULL)) marks_failed(reason); \
+        hook_leave_plainly(); \
+        return block_; \
+    } while (0)
+
 #define ALLOCATE_OTHERWISE(block, bytes, early, call, reason) \
     do { \
         if (hook_enter_sampled(HOOK_FRAME)) { \
-            const bool books = sample_draws(bytes); \
-            const uint32_t stack = books ? unwind_plainly(HOOK_FRAME) : 0; \
-            (block) = (call); \
-            if (unlikely((block) == NULL)) marks_failed(reason); \
-            else if (books) book_sampled_allocation((block), (bytes), stack); \
-            hook_leave_plainly(); \
+            ALLOCATE_SAMPLED(block, bytes, call, reason); \
             break; \
         } \
         if (hook_is_asleep(hook_word())) { \

@@ -91,6 +91,12 @@ void hook_stack_at(struct hook *hook, uintptr_t sp, uintptr_t fp) {
     if (may_unwind(hook)) hook->stack = unwind_stack_at(hook, sp, fp);
 }
 
+uint32_t hook_stack_of(struct machine_frame frame, uintptr_t caller) {
+    struct hook hook = {.stack = TREE_EMPTY_STACK, .frame = frame, .caller = caller};
+    hook_stack(&hook);
+    return hook.stack;
+}
+
 #define WIPED 128 /* words: more than the frames of booking an event */
 
 __attribute__((noinline)) void hook_wipe_stack(void) {

@@ -24,6 +24,9 @@ static inline void hook_wipe(void) {
     if (unlikely(next.is_sanitizers)) hook_wipe_stack();
 }
 
+/* The number of the stack that called a hook that hook_enter_idle entered, however stacks are found. Keeps errno. */
+uint32_t hook_stack_of(struct machine_frame frame, uintptr_t caller);
+
 /* Sets hook->stack to the number of the stack that called the hook. Keeps errno. */
 void hook_stack(struct hook *hook);
 

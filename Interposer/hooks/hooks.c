@@ -22,11 +22,17 @@ REST_OF_HOOK void *malloc_plainly(size_t bytes) {
     return block;
 }
 
+REST_OF_HOOK void *malloc_inside(size_t bytes) {
+    PASS_INSIDE(bytes, next.malloc(bytes), errno);
+    return malloc_otherwise(bytes);
+}
+
 EXPORT void *malloc(size_t bytes) {
     const uint64_t word = hook_word();
     if (hook_is_asleep(word)) return next.malloc(bytes);
     if (hook_is_plain(word)) return malloc_plainly(bytes);
-    return sample_passes(word, bytes) ? next.malloc(bytes) : malloc_otherwise(bytes);
+    if (sample_passes(word, bytes)) return next.malloc(bytes);
+    return hook_is_sampled(word) ? malloc_inside(bytes) : malloc_otherwise(bytes);
 }
 
 REST_OF_HOOK void *calloc_otherwise(size_t count, size_t size) {
@@ -46,11 +52,17 @@ REST_OF_HOOK void *calloc_plainly(size_t count, size_t size) {
     return block;
 }
 
+REST_OF_HOOK void *calloc_inside(size_t count, size_t size) {
+    PASS_INSIDE(count * size, next.calloc(count, size), errno);
+    return calloc_otherwise(count, size);
+}
+
 EXPORT void *calloc(size_t count, size_t size) {
     const uint64_t word = hook_word();
     if (hook_is_asleep(word)) return next.calloc(count, size);
     if (hook_is_plain(word)) return calloc_plainly(count, size);
-    return sample_passes(word, count * size) ? next.calloc(count, size) : calloc_otherwise(count, size);
+    if (sample_passes(word, count * size)) return next.calloc(count, size);
+    return hook_is_sampled(word) ? calloc_inside(count, size) : calloc_otherwise(count, size);
 }
 
 HOOK void *hook_memalign(size_t alignment, size_t bytes) {
@@ -106,7 +118,7 @@ EXPORT void free(void *block) {
         return;
     }
     if (hook_is_plain(word)) free_plainly(block);
-    else if (sample_is_on(word) && !drawn_may_be_near(block)) next.free(block);
+    else if (hook_is_sampled(word) && !drawn_may_be_near(block)) next.free(block);
     else free_otherwise(block);
 }
 
@@ -140,7 +152,7 @@ REST_OF_HOOK LEAVES_NO_ADDRESS void *reallocate_booked(void *block, size_t bytes
     } else if (hook_enter_sampled(HOOK_FRAME)) {
         sample_age();
         books = sample_books(bytes);
-        if (books) hook.stack = unwind_plainly(HOOK_FRAME);
+        if (books) hook.stack = hook_stack_of(HOOK_FRAME, HOOK_CALLER);
     } else {
         if (start_is_early()) {
             start_miss();
@@ -169,12 +181,19 @@ REST_OF_HOOK LEAVES_NO_ADDRESS void *reallocate_booked(void *block, size_t bytes
     return moved;
 }
 
+REST_OF_HOOK void *reallocate_inside(void *block, size_t bytes) {
+    PASS_INSIDE(bytes, next.realloc(block, bytes), errno);
+    return reallocate_booked(block, bytes);
+}
+
 static inline __attribute__((always_inline)) void *reallocate(void *block, size_t bytes) {
     const uint64_t word = hook_word();
     if (hook_is_asleep(word)) return next.realloc(block, bytes);
-    if (unlikely(!hook_is_plain(word)) && sample_is_on(word)
-        && (block == NULL || (!arena_owns(block) && book_knows_none(block))) && sample_passes(word, bytes))
+    if (likely(hook_is_plain(word))) return reallocate_booked(block, bytes);
+    if (sample_is_on(word) && (block == NULL || (!arena_owns(block) && book_knows_none(block)))
+        && sample_passes(word, bytes))
         return next.realloc(block, bytes);
+    if (hook_is_sampled(word) && (block == NULL || !drawn_may_be_near(block))) return reallocate_inside(block, bytes);
     return reallocate_booked(block, bytes);
 }
 

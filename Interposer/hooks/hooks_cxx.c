@@ -29,23 +29,31 @@ static __attribute__((noinline)) void *scoped_operator(enum operator_number numb
     return function;
 }
 
+#define KNOWN(type, name) ((__typeof__(type))next_operators[OPERATOR##name].function)
 #define NEXT(type, name) \
-    __typeof__(type) real = (__typeof__(type))next_operators[OPERATOR##name].function; \
+    __typeof__(type) real = KNOWN(type, name); \
     if (unlikely(real == NULL)) real = (__typeof__(type))scoped_operator(OPERATOR##name, HOOK_CALLER)
 #define BRINGS_OWN(name) (next_operators[OPERATOR##name].brings_own)
 
+/* A dormant library passes on each call at once; the rest is a function of its own (booked_call.h). */
 #define NEW(name, parameters, arguments, otherwise) \
-    EXPORT void *name parameters { \
+    REST_OF_HOOK void *rest_of##name parameters { \
         NEXT(void *(*)parameters, name); \
         if (unlikely(real == NULL)) { \
             void *block; \
             ALLOCATE(block, bytes, arena_allocate(bytes, 64), otherwise, errno); \
             return block; \
         } \
-        if (BRINGS_OWN(name) && hook_enter_plainly(HOOK_FRAME)) { \
+        if (BRINGS_OWN(name)) { \
             void *block; \
-            ALLOCATE_PLAINLY(block, bytes, real arguments, ENOMEM); \
-            return block; \
+            if (hook_enter_plainly(HOOK_FRAME)) { \
+                ALLOCATE_PLAINLY(block, bytes, real arguments, ENOMEM); \
+                return block; \
+            } \
+            if (hook_enter_sampled(HOOK_FRAME)) { \
+                ALLOCATE_SAMPLED(block, bytes, real arguments, ENOMEM); \
+                return block; \
+            } \
         } \
         struct hook hook; \
         if (likely(!BRINGS_OWN(name)) || !hook_enter(&hook, HOOK_FRAME, HOOK_CALLER)) { \
@@ -61,6 +69,19 @@ static __attribute__((noinline)) void *scoped_operator(enum operator_number numb
         hook_leave(&hook); \
         hook_wipe(); \
         return block; \
+    } \
+    REST_OF_HOOK void *inside##name parameters { \
+        void *(*real)parameters = KNOWN(void *(*)parameters, name); \
+        if (real != NULL && BRINGS_OWN(name)) PASS_INSIDE(bytes, real arguments, ENOMEM); \
+        return rest_of##name arguments; \
+    } \
+    EXPORT void *name parameters { \
+        const uint64_t word = hook_word(); \
+        if (hook_is_asleep(word)) { \
+            void *(*real)parameters = KNOWN(void *(*)parameters, name); \
+            if (likely(real != NULL)) return real arguments; \
+        } \
+        return hook_is_sampled(word) ? inside##name arguments : rest_of##name arguments; \
     }
 
 NEW(_Znwm, (size_t bytes), (bytes), next.malloc(bytes))
@@ -77,7 +98,7 @@ NEW(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t bytes, align_val_t alignment, no
     (bytes, alignment, nothrow), next.aligned_alloc(alignment, bytes))
 
 #define DELETE(name, parameters, arguments) \
-    EXPORT void name parameters { \
+    REST_OF_HOOK void rest_of##name parameters { \
         NEXT(void(*) parameters, name); \
         if (unlikely(real == NULL)) { \
             FREE(block, next.free(block)); \
@@ -97,6 +118,17 @@ NEW(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t bytes, align_val_t alignment, no
         real arguments; \
         hook_leave(&hook); \
         hook_wipe(); \
+    } \
+    EXPORT void name parameters { \
+        const uint64_t word = hook_word(); \
+        if (hook_is_asleep(word) || (hook_is_sampled(word) && !drawn_may_be_near(block))) { \
+            void(*real) parameters = KNOWN(void(*) parameters, name); \
+            if (likely(real != NULL)) { \
+                real arguments; \
+                return; \
+            } \
+        } \
+        rest_of##name arguments; \
     }
 
 DELETE(_ZdlPv, (void *block), (block))

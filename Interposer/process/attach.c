@@ -75,10 +75,10 @@ void thread_be_general(void) { local.plain = local.sampled = local.passing = IMA
  * blocks' addresses on the stack, so a sanitizer's programs never take it; see hook_wipe. */
 static void be_plain(uint64_t number) {
     if (next.is_sanitizers) return;
-    if (local.record == NULL || local.scratch == NULL || local.ignoring != 0 || !unwind_is_plain()) return;
+    if (local.record == NULL || local.scratch == NULL || local.ignoring != 0) return;
     if (load_relaxed(&sample_interval) == 0) {
-        local.plain = number;
-    } else {
+        if (unwind_is_plain()) local.plain = number;
+    } else if (unwind_is_alone() && !options.check) { /* the general case has the checks */
         local.sampled = number;
         if (sample_is_early()) local.passing = number;
     }

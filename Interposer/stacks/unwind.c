@@ -188,6 +188,8 @@ uint32_t unwind_stack_at(const struct hook *hook, uintptr_t sp, uintptr_t fp) {
     return stack_at(hook, &state);
 }
 
+bool unwind_is_alone(void) { return unwind_kind() != HEAP_UNWINDER_LIBUNWIND && !options.verify; }
+
 bool unwind_is_plain(void) {
 #ifdef OWN_UNWINDER
     return options.unwinder == HEAP_UNWINDER_OWN && !options.verify && !options.check && !options.python

@@ -28,6 +28,9 @@ uint32_t unwind_kind(void);
  * above 0. */
 bool unwind_is_plain(void);
 
+/* Whether a stack is found without a call of another library, which may allocate. */
+bool unwind_is_alone(void);
+
 /* The stack that called the hook with this frame, if unwind_is_plain() but the memo alone can't answer: after a C++
  * runtime's operator new, or if a frame needs the interpreter. */
 uint32_t unwind_plainly_slowly(struct machine_frame hook_frame);

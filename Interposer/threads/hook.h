@@ -88,9 +88,10 @@ static inline __attribute__((always_inline)) bool hook_enter_plainly(struct mach
     return hook_is_plain(hook_word()) && hook_enter_idle(frame);
 }
 
-/* The same in a sampled recording. */
+/* The same two in a sampled recording. */
+static inline __attribute__((always_inline)) bool hook_is_sampled(uint64_t word) { return word == local.sampled; }
 static inline __attribute__((always_inline)) bool hook_enter_sampled(struct machine_frame frame) {
-    return hook_word() == local.sampled && hook_enter_idle(frame);
+    return hook_is_sampled(hook_word()) && hook_enter_idle(frame);
 }
 
 /* Leaves a hook that one of the above entered. */

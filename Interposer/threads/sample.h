@@ -47,6 +47,13 @@ static inline __attribute__((always_inline)) bool sample_passes(uint64_t word, s
     return true;
 }
 
+/* The same with another allocator, in a hook. */
+static inline __attribute__((always_inline)) bool sample_passes_inside(size_t bytes) {
+    if (unlikely(bytes - 1 >= local.left_inside)) return false;
+    local.left_inside -= bytes;
+    return true;
+}
+
 /* Called before a free or a realloc is booked. If an allocation passed unbooked, the thread's newest booked block is
  * not its newest block. */
 static inline void sample_age(void) {

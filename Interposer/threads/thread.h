@@ -44,9 +44,9 @@ struct thread_branch {
  */
 struct local {
     /* One of `plain` and `sampled` equals `image` if this thread has all that a common event needs: a record, scratch
-     * memory, our own unwinder. `plain` says as well that every allocation is booked, so that such a recording pays
-     * nothing for sampling. `passing`: in a sampled recording, calls may pass before a hook is entered. Else
-     * IMAGE_NONE.
+     * memory, an unwinder that calls nothing. `plain` says as well that every allocation is booked, so that such a
+     * recording pays nothing for sampling, and that the memo finds the stacks. `passing`: in a sampled recording, calls
+     * may pass before a hook is entered. Else IMAGE_NONE.
      */
     uint64_t plain, sampled, passing;
     union {
