@@ -133,6 +133,14 @@ import Text
                 try expectAgreement("'\(image)'", said: own)
             }
         }
+        try expectNoNameOfTwo("images/compiles*.heap")
+    }
+
+    /// In one report, what both have in the same place is neither's.
+    private func expectNoNameOfTwo(_ files: String) throws {
+        let rows = try frames(files, "--set all").filter { $0.bytes >= 22_000 && $0.frames.first?.name == "leave" }
+        #expect(rows.count >= 5, "\(rows.count)")
+        for row in rows { #expect(row.frames.count > 2 && row.frames[1].name == nil, "\(row)") }
     }
 
     private func withoutNames(_ said: String) -> String {

@@ -142,8 +142,8 @@ package final class FactTables {
         var ownKeys: [UInt32: StackKey] = [:]
         let hasTags = image.hasFlag(HEAP_FLAG_TAGS)
 
-        // Two of an image's stacks may have one key, because threads, tags, and lines of Python's functions and places in
-        // a JIT compiler's are not part of it.
+        // Two of an image's stacks may have one key, because threads, tags, lines of Python's functions and places in a
+        // JIT compiler's are not part of it.
         var places: [Fact: Int] = [:], placeOfStack: [UInt32: Int] = [:]
         var rows: [FactRow] = []
         for (stack, counts) in census.stacks.enumerated().dropFirst() {
