@@ -225,7 +225,8 @@ static bool end_call(struct python_chain *chain, uintptr_t anchor) {
 }
 
 /* 3.11: each call of the loop has a _PyCFrame among its C variables, which names its innermost frame. Its frames end
- * where those of the next outer call begin. */
+ * where those of the next outer call begin. A record without frames is no call's: greenlet has one where a greenlet
+ * starts. */
 static bool walk_by_cframes(struct python_chain *chain, uintptr_t state, uintptr_t cframe) {
     const struct python_layout *layout = &chain->runtime->layout;
     const uintptr_t root = state + layout->state.root_frame;
@@ -239,6 +240,7 @@ static bool walk_by_cframes(struct python_chain *chain, uintptr_t state, uintptr
         record = is_object(outer) ? python_view(chain, outer, sizeof space, space) : NULL;
         if (record == NULL) return false;
         const uintptr_t end = word(record, layout->cframe.frame);
+        const bool is_call = frame != end;
         while (frame != end) {
             struct walked walked;
             if (frame == 0 || steps++ > 2 * PYTHON_FRAMES || !read_frame(chain, frame, &walked)
@@ -246,7 +248,7 @@ static bool walk_by_cframes(struct python_chain *chain, uintptr_t state, uintptr
                 return false;
             frame = walked.previous;
         }
-        if (!end_call(chain, cframe)) return false;
+        if (is_call && !end_call(chain, cframe)) return false;
         cframe = outer;
     }
     return frame == 0;

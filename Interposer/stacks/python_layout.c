@@ -134,11 +134,19 @@ static bool find_layout(struct python_runtime *runtime) {
 
 /* ---- Finding it -------------------------------------------------------------------------------------- */
 
-enum { NOT_FOUND, TAKING, FOUND };
-static uint32_t state;
-static struct python_runtime found;
-static uint32_t found_generation; /* of the modules, when it was last seen to be loaded */
-static uintptr_t found_start, found_end;
+/* A CPython that was found. It never changes once it is ready, so a thread may read it while another CPython is found.
+ */
+static struct found {
+    struct python_runtime runtime;
+    uintptr_t start, end; /* of its module */
+    uint32_t generation;  /* of the modules, when it was last seen to be loaded */
+    uint32_t state;
+} found_ones[16];
+enum { FREE, TAKING, READY };
+static struct found *current; /* the one that is loaded; NULL: none is known */
+
+/* Modules of greenlet. There is one, but a program may have a second copy. */
+static struct module_span greenlets[4];
 
 /* The module's dynamic section; 0 if its headers can't be read. */
 static uintptr_t dynamic_of(const struct loaded *module) {
@@ -154,50 +162,94 @@ static uintptr_t dynamic_of(const struct loaded *module) {
     return 0;
 }
 
-static bool find(const struct loaded *module, struct python_runtime *runtime) {
-    struct symbols symbols;
+static bool read_symbols(const struct loaded *module, struct symbols *symbols) {
     const uintptr_t dynamic = dynamic_of(module);
+    return dynamic != 0 && symbols_read(dynamic, module->bias, true, symbols);
+}
+
+static bool find(const struct symbols *symbols, struct python_runtime *runtime) {
     uint64_t version;
-    if (dynamic == 0 || !symbols_read(dynamic, module->bias, true, &symbols)) return false;
-    *runtime = (struct python_runtime){.address = symbols_find(&symbols, "_PyRuntime", SYMBOL_VARIABLE)};
+    *runtime = (struct python_runtime){.address = symbols_find(symbols, "_PyRuntime", SYMBOL_VARIABLE)};
     if (runtime->address == 0) return false;
-    const uintptr_t place = symbols_find(&symbols, "Py_Version", SYMBOL_VARIABLE); /* from 3.11 on */
+    const uintptr_t place = symbols_find(symbols, "Py_Version", SYMBOL_VARIABLE); /* from 3.11 on */
     if (place != 0 && memory_fetch(&version, place, sizeof version)) runtime->version = (uint32_t)version;
-    runtime->code_type = symbols_find(&symbols, "PyCode_Type", SYMBOL_VARIABLE);
-    runtime->string_type = symbols_find(&symbols, "PyUnicode_Type", SYMBOL_VARIABLE);
+    runtime->code_type = symbols_find(symbols, "PyCode_Type", SYMBOL_VARIABLE);
+    runtime->string_type = symbols_find(symbols, "PyUnicode_Type", SYMBOL_VARIABLE);
     runtime->is_read = runtime->code_type != 0 && runtime->string_type != 0 && find_layout(runtime);
     return true;
 }
 
+static bool is_same(const struct python_runtime *a, const struct python_runtime *b) {
+    return a->address == b->address && a->version == b->version && a->code_type == b->code_type
+        && a->string_type == b->string_type && a->is_read == b->is_read;
+}
+
+/* Of two threads that find it at once, each has it when this returns. */
+static void keep(const struct python_runtime *runtime, const struct loaded *module) {
+    for (size_t i = 0; i < sizeof found_ones / sizeof found_ones[0]; i++) {
+        struct found *one = &found_ones[i];
+        uint32_t seen = load_acquire(&one->state); /* partner: the release below */
+        if (seen == FREE && cas_acq_rel(&one->state, &seen, TAKING)) {
+            one->runtime = *runtime;
+            one->start = module->start;
+            one->end = module->end;
+            store_release(&one->state, READY);
+        } else if (seen != READY || !is_same(&one->runtime, runtime) || one->start != module->start
+            || one->end != module->end) {
+            continue;
+        }
+        store_relaxed(&one->generation, loader_generation());
+        store_release(&current, one); /* partner: python_runtime */
+        return;
+    }
+}
+
+static void keep_greenlet(const struct loaded *module) {
+    for (size_t i = 0; i < sizeof greenlets / sizeof greenlets[0]; i++) {
+        uintptr_t start = load_relaxed(&greenlets[i].start);
+        if (start == module->start) return;
+        if (start == 0 && cas_relaxed(&greenlets[i].start, &start, module->start)) {
+            store_relaxed(&greenlets[i].end, module->end);
+            return;
+        }
+        if (start == module->start) return;
+    }
+}
+
 void python_look(const struct loaded *module) {
+    struct symbols symbols;
     struct python_runtime runtime;
-    uint32_t seen = load_acquire(&state);
-    if (seen == FOUND && python_runtime() != NULL) return;
-    seen = NOT_FOUND;
-    if (!find(module, &runtime) || !cas_acq_rel(&state, &seen, TAKING)) return;
-    found = runtime;
-    found_start = module->start;
-    found_end = module->end;
-    found_generation = loader_generation();
-    store_release(&state, FOUND); /* partner: python_runtime */
+    if (!read_symbols(module, &symbols)) return;
+    if (symbols_find(&symbols, "PyInit__greenlet", SYMBOL_FUNCTION) != 0) keep_greenlet(module);
+    if (python_runtime() == NULL && find(&symbols, &runtime)) keep(&runtime, module);
 }
 
 /* Whether the module is still there after others were unloaded. */
-static __attribute__((noinline)) bool is_loaded(uint32_t now) {
+static __attribute__((noinline)) bool is_loaded(struct found *one, uint32_t now) {
     struct loaded module;
+    struct symbols symbols;
     struct python_runtime again;
-    if (loader_find(found.address, &module) && module.start == found_start && module.end == found_end
-        && find(&module, &again) && again.address == found.address && again.version == found.version) {
-        store_relaxed(&found_generation, now);
+    if (loader_find(one->runtime.address, &module) && module.start == one->start && module.end == one->end
+        && read_symbols(&module, &symbols) && find(&symbols, &again) && is_same(&again, &one->runtime)) {
+        store_relaxed(&one->generation, now);
         return true;
     }
-    store_release(&state, NOT_FOUND);
+    cas_relaxed(&current, &one, NULL);
     return false;
 }
 
 const struct python_runtime *python_runtime(void) {
-    if (load_acquire(&state) != FOUND) return NULL; /* partner: python_look */
+    struct found *one = load_acquire(&current); /* partner: keep */
+    if (one == NULL) return NULL;
     const uint32_t now = loader_generation();
-    if (unlikely(load_relaxed(&found_generation) != now) && !is_loaded(now)) return NULL;
-    return &found;
+    if (unlikely(load_relaxed(&one->generation) != now) && !is_loaded(one, now)) return NULL;
+    return &one->runtime;
+}
+
+bool python_has_greenlets(void) { return load_relaxed(&greenlets[0].start) != 0; }
+
+bool python_is_greenlets(uintptr_t pc) {
+    for (size_t i = 0; i < sizeof greenlets / sizeof greenlets[0]; i++)
+        if (module_span_holds_surely(&greenlets[i], pc)) return true;
+    return false;
 }

@@ -60,11 +60,15 @@ struct python_runtime {
     struct python_layout layout;
 };
 
-/* Looks for a CPython in a module that appears in a stack for the first time. Cost: a look into the module's hash
- * table. Lock-free; async-signal-safe. */
+/* Looks for a CPython, and for greenlet, in a module that appears in a stack for the first time. Cost: two looks into
+ * the module's hash table. Lock-free; async-signal-safe. */
 void python_look(const struct loaded *module);
 
 /* The process's CPython; NULL if none was found. Forgets one that was unloaded. */
 const struct python_runtime *python_runtime(void);
+
+/* Whether a module of greenlet was met, and whether an address is in one. CPython never unloads extension modules. */
+bool python_has_greenlets(void);
+bool python_is_greenlets(uintptr_t pc);
 
 #endif

@@ -106,6 +106,7 @@ extension Harvest {
         let found = runningImages(in: place.path, gathering)
         let living = LivingImages(since: startTime)
         let newest = Dictionary(found.map { ($0.owner, ImageAge($0.header)) }, uniquingKeysWith: max)
+        let images = Dictionary(grouping: found, by: \.owner)
         let began = monotonicNanoseconds()
         for image in found {
             let isNewest = newest[image.owner] == ImageAge(image.header)
@@ -139,7 +140,9 @@ extension Harvest {
             options.verdict = verdict?(image.mapped)
             options.pages = pages?(image.mapped)
             do {
-                let result = try pack(FileSource(path: image.path.text), into: output, options)
+                let result = try pack(
+                    FileSource(path: image.path.text), into: output, options,
+                    replaced: Self.replaced(image.header, images[image.owner, default: []].map(\.header)))
                 try image.path.remove()
                 if var result {
                     result.isRoot = isRoot
@@ -173,17 +176,20 @@ extension Harvest {
                 running.append((program, image.pid, image.path))
                 continue
             }
-            let isNewest = !sandboxed.images.contains {
-                $0.pid == image.pid && $0.header.start_time == image.header.start_time
-                    && ImageAge(image.header) < ImageAge($0.header)
-            }
+            let replaced = Self.replaced(
+                image.header,
+                sandboxed.images.lazy.filter {
+                    $0.pid == image.pid && $0.header.start_time == image.header.start_time
+                }.map(\.header))
             do {
                 let descriptor = try image.file.duplicate()
                 let source = try FileSource(takingOver: descriptor.rawValue, name: image.path.text)
-                var options = PackOptions(state: isNewest ? .unknown : .exec)
+                var options = PackOptions(state: replaced == nil ? .unknown : .exec)
                 options.verdict = verdict?(image.mapped)
                 options.pages = pages?(image.mapped)
-                if let result = try pack(source, into: output, options, temporary: image.temporary) {
+                if let result = try pack(
+                    source, into: output, options, replaced: replaced, temporary: image.temporary)
+                {
                     tellPacked?(image.mapped, result.path)
                     packed.append(result)
                 }
@@ -235,9 +241,16 @@ extension Harvest {
         try? path.remove()
     }
 
+    /// When the next recording in an image's process began, in nanoseconds since 1970; nil: it is the newest.
+    private static func replaced(_ header: heap_header, _ others: some Sequence<heap_header>) -> UInt64? {
+        let own = ImageAge(header)
+        return others.filter { own < ImageAge($0) }.min { ImageAge($0) < ImageAge($1) }?.started_realtime_ns
+    }
+
     // nil for a fork that holds nothing because it only went on to exec or ended.
     private mutating func pack(
-        _ source: FileSource, into output: FilePath, _ options: PackOptions, temporary: FileDescriptor? = nil
+        _ source: FileSource, into output: FilePath, _ options: PackOptions, replaced: UInt64?,
+        temporary: FileDescriptor? = nil
     ) throws -> PackedImage? {
         let image = try HeapImage(source, presence: .gone)
         let processID = image.header.pid
@@ -255,7 +268,7 @@ extension Harvest {
                 of: image,
                 $0.process(
                     of: image, temporary: temporary, ended: options.endedMonotonicNanoseconds,
-                    isReplaced: options.state == .exec))
+                    replaced: replaced))
         }
         options.names = jit?.frames?.stored
         problems += jit?.notes ?? []

@@ -72,11 +72,11 @@ struct JITFiles {
     /// - Parameters:
     ///   - temporary: its /tmp, if it had another one.
     ///   - ended: when it ended, by CLOCK_MONOTONIC, if that is known.
-    ///   - isReplaced: another program took its place by exec.
+    ///   - replaced: when the recording of the program began that took its place by exec, in nanoseconds since 1970.
     func process(
-        of image: HeapImage, temporary: FileDescriptor?, ended: UInt64?, isReplaced: Bool
+        of image: HeapImage, temporary: FileDescriptor?, ended: UInt64?, replaced: UInt64?
     ) -> JITProcess {
-        var process = JITProcess(of: image, ended: ended, isReplaced: isReplaced)
+        var process = JITProcess(of: image, ended: ended, replaced: replaced)
         process.temporary = temporary.map { "/proc/self/fd/\($0.rawValue)" }
         let own = Process(id: image.header.pid, startTime: image.header.start_time)
         process.users = users[own] ?? []
@@ -95,10 +95,12 @@ struct JITFiles {
 package struct JITNames {
     /// nil if the process has no such code, or wrote no file about it that can be used.
     package var frames: JITFrames?
-    /// What is wrong with the files that the names are from, and which files were not used, and why.
-    package var notes: [String]
+    /// What is wrong with the files that the names are from, and which files were not used, and why. Empty if the image
+    /// has no frames that they could name.
+    package var notes: [String] = []
 
     package init(of image: HeapImage, _ process: JITProcess) {
+        guard JITFrames.exist(in: image) else { return }
         let (code, notes) = JITCode.read(of: process)
         let found = code.flatMap { try? JITFrames(image, $0) }
         frames = found.flatMap { $0.stored.isEmpty ? nil : $0 }

@@ -56,7 +56,8 @@ struct NearLimit {
         let percent = Int(limit.share * 100)
         let what = "\(pid) was at \(percent) % of \(limit.name) (\(separated(limit.limitBytes)) bytes)"
         do throws(LaunchError) {
-            lines.append("heaprun: \(what): dumped to \(try takeDump(of: pid, deadline: 0).text)")
+            let dump = try takeDump(of: pid, deadline: 0)
+            lines += ["heaprun: \(what): dumped to \(dump.path.text)"] + dump.notes.map { "heaprun: \($0)" }
         } catch { lines.append("heaprun: \(what), and could not be dumped: \(error.message)") }
     }
 

@@ -9,7 +9,14 @@ import Symbols
 import SystemPackage
 import Text
 
-/// Writes a dump of a running process and returns its path.
+/// A dump that was written.
+package struct TakenDump {
+    package var path: FilePath
+    /// What is wrong with the files of the process's JIT compilers: which were not used, and why.
+    package var notes: [String]
+}
+
+/// Writes a dump of a running process.
 ///
 /// - Parameters:
 ///   - deadline: until when (monotonic nanoseconds) to wait for a process that is still starting.
@@ -17,7 +24,7 @@ import Text
 /// - Throws: exit status 2 with the reason.
 package func takeDump(
     of pid: Int32, deadline: UInt64, judging judge: ((HeapImage) throws -> VerdictToStore)? = nil
-) throws(LaunchError) -> FilePath {
+) throws(LaunchError) -> TakenDump {
     let place = try findImage(of: pid, deadline: deadline)
     do {
         // The image was just found mapped by the process, so it runs. The header's PID may mean nothing in this
@@ -37,7 +44,7 @@ package func takeDump(
         let summary = try image.pack(into: directory.text, options: options) {
             ImageNames.dump(ofImage: name, number: first + $0)
         }
-        return FilePath(text: summary.path)
+        return TakenDump(path: FilePath(text: summary.path), notes: jit.notes)
     } catch let error as LaunchError {
         throw error
     } catch let error as FileError {

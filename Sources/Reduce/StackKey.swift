@@ -6,8 +6,9 @@
 //
 //     "b", the build-id's length in one byte, the build-id, the offset    a module with a build-id
 //     "p", the path, a zero byte, the offset                             a module without
-//     "a", the address                                                   no module was there
 //     "n", the function's name, a zero byte, the module, a zero byte     a log named it, or it is Python's
+//     "n", the function's name, a zero byte, a zero byte                 no module, and a JIT compiler told the name
+//     "a", the address                                                   no module, and no name
 //     "c"                                                                frames are missing here
 //
 // with offsets and addresses as 8 bytes, lowest byte first. A module's offset is the return address less the module's
@@ -46,37 +47,79 @@ package struct StackKey: Hashable, Sendable, CustomStringConvertible {
 }
 
 extension Reduction {
-    /// The keys of all stacks, by node.
+    /// The keys of all stacks, by node. Without `compiled`, frames outside of all modules have no names.
     ///
-    /// - Parameter known: the result of an earlier call; nodes never change.
+    /// - Parameters:
+    ///   - known: the result of an earlier call with the same names; nodes never change.
+    ///   - compiled: what a JIT compiler called a frame outside of all modules.
     /// - Complexity: O(nodes that are new)
-    package func stackKeys(_ known: [StackKey] = []) -> [StackKey] {
+    package func stackKeys(
+        _ known: [StackKey] = [], compiled: (Frame) -> String? = { _ in nil }
+    ) -> [StackKey] {
         var keys = known.isEmpty ? [StackKey.empty] : known
-        let heads = modules.map { module in
-            module.buildID.isEmpty
-                ? [UInt8(ascii: "p")] + module.path + [0]
-                : [UInt8(ascii: "b"), UInt8(truncatingIfNeeded: module.buildID.count)] + module.buildID
-        }
+        let heads = modules.map(Self.keyHead)
         keys.reserveCapacity(tree.count)
         for node in keys.count ..< max(tree.count, keys.count) {
             // Parents are older.
             var key = keys[Int(tree.parents[node])]
             let frame = tree.frames[node]
-            switch frame.module {
-            case SpecialModule.thread, SpecialModule.tag: break
-            case SpecialModule.cut: key.add(CollectionOfOne(UInt8(ascii: "c")))
-            case SpecialModule.none:
-                key.add(CollectionOfOne(UInt8(ascii: "a")))
-                key.add(frame.offset)
-            case SpecialModule.named:
-                guard let own = logFrame(frame) else { break }
-                key.add([UInt8(ascii: "n")] + own.name + [0] + own.module + [0])
-            default:
-                key.add(heads[Int(frame.module)])
-                key.add(frame.offset)
-            }
+            add(frame, to: &key, compiled) { heads[Int(frame.module)] }
             keys.append(key)
         }
         return keys
+    }
+
+    /// The key of one stack, if `keys` are of all nodes without names. In a tree of many processes, an address means
+    /// something in each of them alone: so `compiled` is one process's.
+    ///
+    /// - Parameter own: the keys of that process that differ, by node; is extended.
+    /// - Complexity: O(depth), and O(1) for nodes that were asked for before
+    package func stackKey(
+        of node: UInt32, _ keys: [StackKey], own: inout [UInt32: StackKey], compiled: (Frame) -> String?
+    ) -> StackKey {
+        var path: [UInt32] = [], at = node
+        while at != 0, own[at] == nil {
+            path.append(at)
+            at = tree.parents[Int(at)]
+        }
+        var key = own[at] ?? keys[Int(at)]
+        for node in path.reversed() {
+            let parent = tree.parents[Int(node)], frame = tree.frames[Int(node)]
+            if key == keys[Int(parent)], frame.module != SpecialModule.none || compiled(frame) == nil {
+                key = keys[Int(node)]
+            } else {
+                add(frame, to: &key, compiled) { Self.keyHead(modules[Int(frame.module)]) }
+            }
+            own[node] = key
+        }
+        return key
+    }
+
+    private static func keyHead(_ module: ReducedModule) -> [UInt8] {
+        module.buildID.isEmpty
+            ? [UInt8(ascii: "p")] + module.path + [0]
+            : [UInt8(ascii: "b"), UInt8(truncatingIfNeeded: module.buildID.count)] + module.buildID
+    }
+
+    private func add(
+        _ frame: Frame, to key: inout StackKey, _ compiled: (Frame) -> String?, head: () -> [UInt8]
+    ) {
+        switch frame.module {
+        case SpecialModule.thread, SpecialModule.tag: break
+        case SpecialModule.cut: key.add(CollectionOfOne(UInt8(ascii: "c")))
+        case SpecialModule.none:
+            if let name = compiled(frame) {
+                key.add([UInt8(ascii: "n")] + name.pathBytes + [0, 0])
+            } else {
+                key.add(CollectionOfOne(UInt8(ascii: "a")))
+                key.add(frame.offset)
+            }
+        case SpecialModule.named:
+            guard let own = logFrame(frame) else { break }
+            key.add([UInt8(ascii: "n")] + own.name + [0] + own.module + [0])
+        default:
+            key.add(head())
+            key.add(frame.offset)
+        }
     }
 }

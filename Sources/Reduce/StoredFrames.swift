@@ -7,8 +7,10 @@ import HeapImage
 struct StoredFrameTable {
     private var sources: [StoredNames] = []
     private var places: [Frame: (source: Int, entries: Range<Int>)] = [:]
-    private var processes: [HeapImage.Identity: Int] = [:]
-    /// By absolute address: the process whose stacks have it; nil if they are several.
+    private struct Recording: Hashable { var process: HeapImage.Identity, started: UInt64 }
+    private var recordings: [Recording: Int] = [:]
+    /// By absolute address: the recording whose stacks have it; nil if they are several. A process may have several, of
+    /// one program after the other.
     private var owners: [UInt64: Int?] = [:]
 
     /// Adds an image's names. `frame` converts a frame of the image to the reduction's.
@@ -23,11 +25,12 @@ struct StoredFrameTable {
 
     /// Notes whose stacks have these frames of an image (`heap_node.frame`), as far as they are of no module.
     mutating func add(_ frames: ArraySlice<UInt64>, of image: HeapImage) {
-        var process: Int?
+        var own: Int?
         for raw in frames where raw >> 48 == 0 && raw > 0 {
-            let number = process ?? processes[image.identity] ?? processes.count
-            if process == nil { processes[image.identity] = number }
-            process = number
+            let recording = Recording(process: image.identity, started: image.header.started_monotonic_ns)
+            let number = own ?? recordings[recording] ?? recordings.count
+            if own == nil { recordings[recording] = number }
+            own = number
             if let known = owners[raw] {
                 if known != number { owners[raw] = .some(nil) }
             } else {
@@ -36,7 +39,7 @@ struct StoredFrameTable {
         }
     }
 
-    /// Whether the stacks of one process alone have an absolute address.
+    /// Whether the stacks of one recording alone have an absolute address.
     func hasOneOwner(_ address: UInt64) -> Bool { (owners[address] ?? nil) != nil }
 
     func names(of frame: Frame) -> [StoredName]? {
@@ -46,11 +49,14 @@ struct StoredFrameTable {
 
 extension Reduction {
     /// The stored names of a frame, innermost first; nil if no image has any. An absolute address means something in
-    /// one process only, so it has none if the stacks of several processes have it, or a log's may be another
-    /// process's.
+    /// one process only, and there until another program takes its place. So it has none if the stacks of several
+    /// recordings have it, or a log's may be another process's.
     package func storedNames(of frame: Frame) -> [StoredName]? {
-        if frame.module == SpecialModule.none, Set(inputs.map(\.processID)).count != 1 {
-            guard inputs.allSatisfy({ $0.image != nil }), storedFrames.hasOneOwner(frame.offset) else { return nil }
+        if frame.module == SpecialModule.none {
+            guard
+                inputs.allSatisfy({ $0.image != nil })
+                    ? storedFrames.hasOneOwner(frame.offset) : Set(inputs.map(\.processID)).count == 1
+            else { return nil }
         }
         return storedFrames.names(of: frame)
     }

@@ -1,5 +1,5 @@
 // The code of a JIT compiler, for a report: from the files of the process whose images the report is of. With inputs of
-// several processes it isn't known whose an address is.
+// several processes or recordings it isn't known whose an address is.
 
 import CHeapImage
 import Glibc
@@ -40,8 +40,9 @@ struct FoundJITCode {
     private mutating func read() {
         readAt = clockNanoseconds(CLOCK_MONOTONIC)
         let images = reduction.inputs.compactMap(\.image), processes = Set(reduction.inputs.map(\.processID))
+        // One program's: another one that took its place by exec has the same process, and other code.
         guard processes.count == 1, let processID = processes.first.flatMap({ $0 }),
-            Set(images.map { $0.header.start_time }).count <= 1
+            Set(images.map { [$0.header.start_time, $0.header.started_monotonic_ns] }).count <= 1
         else { return }
         var process = JITProcess(processID: processID)
         // The image of the latest moment says most about the end.

@@ -67,6 +67,10 @@ package final class FrameNames {
     /// Frames without a name, because their memory held several functions of a JIT compiler.
     private var reused: Set<Frame> = []
     private var ownNotes: [String] = []
+    /// The names of frames outside of all modules, by address, if they are one image's alone.
+    private var ownAddresses: (names: StoredNames?, entries: [UInt64: Range<Int>])?
+    /// Frames outside of all modules that were named.
+    private var addressesNamed: [Frame] = []
     /// Whether an input is a kernel's, so that names of the kernel's allocators have their meaning.
     private(set) lazy var hasKernelLog = reduction.inputs.contains { $0.isOfKernel }
     /// Modules whose frames can't be named, with the reasons, in the order of their first frames.
@@ -235,8 +239,46 @@ package final class FrameNames {
         }
     }
 
+    /// From here on, frames outside of all modules have the names that this image stores, and no others. For a
+    /// reduction of many processes that are told one by one: in each of them, an address means something else.
+    ///
+    /// - Complexity: O(names of the image)
+    func nameAddresses(by image: HeapImage) {
+        for frame in addressesNamed { (named[frame], expansions[frame], places[frame]) = (nil, nil, nil) }
+        addressesNamed = []
+        let names = image.storedNames()
+        let entries = (names?.frames ?? []).filter { $0.frame > 0 && $0.frame >> 48 == 0 }
+        ownAddresses = (names, Dictionary(entries.map { ($0.frame, $0.entries) }) { first, _ in first })
+    }
+
+    /// Whether that image has names for some of them.
+    var namesAddresses: Bool { ownAddresses?.entries.isEmpty == false }
+
+    /// What a JIT compiler called a frame outside of all modules: a part of a stack's key. nil if it told nothing, or
+    /// several names for this address.
+    package func compiledName(of frame: Frame) -> String? {
+        guard frame.module == SpecialModule.none, frame.offset > 0 else { return nil }
+        if let stored = stored(frame)?.last { return stored.isReused ? nil : stored.symbol ?? stored.function }
+        guard case .named(let name) = foundCode(of: frame) else { return nil }
+        return name.function
+    }
+
+    /// The keys of all stacks, by node.
+    package func stackKeys() -> [StackKey] { reduction.stackKeys(compiled: compiledName) }
+
+    /// What the files of the process's JIT compilers say of a frame outside of all modules.
+    private func foundCode(of frame: Frame) -> JITAnswer? {
+        if ownAddresses != nil { return nil }
+        if jit == nil { jit = FoundJITCode(reduction, sysroot: symbolizer.search.sysroot) }
+        return jit?.answer(of: frame)
+    }
+
     /// An image's names for a frame; nil if there are none, or if the user has a listing for the module.
     private func stored(_ frame: Frame) -> [StoredName]? {
+        if let ownAddresses, frame.module == SpecialModule.none {
+            guard let names = ownAddresses.names, let entries = ownAddresses.entries[frame.offset] else { return nil }
+            return names.names(entries)
+        }
         guard let names = reduction.storedNames(of: frame), !names.isEmpty else { return nil }
         let module = reduction.modules[Int(frame.module)]
         return module.isFile && symbolizer.hasListing(of: pathText(module.path)) ? nil : names
@@ -275,6 +317,7 @@ package final class FrameNames {
     /// JIT compilers.
     private func nameAbsolute(_ result: inout NamedFrame) {
         let frame = result.frame
+        addressesNamed.append(frame)
         if let found = symbolizer.name(ofAbsolute: frame.offset - 1) {
             result.symbol = found.name
             result.function = symbolizer.demangle(found.name)
@@ -288,8 +331,7 @@ package final class FrameNames {
             if let file = stored.file { places[frame] = (file, stored.line) }
             return
         }
-        if jit == nil { jit = FoundJITCode(reduction, sysroot: symbolizer.search.sysroot) }
-        switch jit?.answer(of: frame) {
+        switch foundCode(of: frame) {
         case .named(let name):
             (result.function, result.symbol) = (symbolizer.demangle(name.function), name.function)
             result.symbolOffset = name.offset.map { $0 &+ 1 }

@@ -13,6 +13,13 @@ package struct JITFrames {
     /// All frames outside of all modules, in order.
     package private(set) var frames: [UInt64] = []
 
+    /// Whether an image has frames outside of all modules.
+    ///
+    /// - Complexity: O(nodes)
+    package static func exist(in image: HeapImage) -> Bool {
+        image.nodes().frames.dropFirst().contains { heap_frame_module($0) == HEAP_MODULE_NONE }
+    }
+
     /// - Throws: `InputError` if the image can't be read any more.
     /// - Complexity: O(nodes) questions; if the code's times are known, also O(blocks).
     package init(_ image: HeapImage, _ code: JITCode) throws {

@@ -37,10 +37,11 @@ package struct JITProcess: Sendable {
     /// - Parameters:
     ///   - runningAs: its PID here, if it runs.
     ///   - ended: when it ended, by CLOCK_MONOTONIC, if the caller knows more than the image.
-    ///   - isReplaced: another program took its place by exec, as an image's state may say, too.
+    ///   - replaced: when the recording of the program began that took its place by exec, in nanoseconds since 1970, if
+    ///     the caller knows it. An image's state may say that one did, but not when.
     /// - Complexity: reads the image's events, unless it says when it ended.
-    package init(of image: HeapImage, runningAs: pid_t? = nil, ended: UInt64? = nil, isReplaced: Bool = false) {
-        let header = image.header, isReplaced = isReplaced || image.state == .exec
+    package init(of image: HeapImage, runningAs: pid_t? = nil, ended: UInt64? = nil, replaced: UInt64? = nil) {
+        let header = image.header, isReplaced = replaced != nil || image.state == .exec
         processID = header.pid
         self.runningAs = runningAs
         let boot = image.bootID
@@ -48,8 +49,14 @@ package struct JITProcess: Sendable {
         // A recording that was attached may begin long after the compilers.
         let isWhole = header.flags & HEAP_FLAG_ATTACHED.rawValue == 0
         let start = header.started_monotonic_ns, began = header.started_realtime_ns
-        sinceNanoseconds = isWhole ? began : isOfThisBoot ? min(began, Self.realtime(ofTicks: header.start_time)) : 0
-        sinceNanoseconds -= min(sinceNanoseconds, Self.fileClockNanoseconds)
+        if isWhole {
+            // A file seems older than it is, because the kernel's clock for files is read at its ticks. That is no
+            // reason to go back: a program that was here before this one by exec may have written just then.
+            sinceNanoseconds = began
+        } else if isOfThisBoot {
+            sinceNanoseconds = min(began, Self.realtime(ofTicks: header.start_time))
+            sinceNanoseconds -= min(sinceNanoseconds, Self.fileClockNanoseconds)
+        }
         var end = UInt64.max
         if let ended {
             end = ended
@@ -60,7 +67,7 @@ package struct JITProcess: Sendable {
         }
         if isReplaced {
             // The next program has its PID, and may have written the file anew.
-            untilNanoseconds = began &+ Self.lastEvent(of: image)
+            untilNanoseconds = replaced.map { $0 - min($0, 1) } ?? began &+ Self.lastEvent(of: image)
         } else if runningAs == nil {
             untilNanoseconds = began &+ (end &- start) &+ Self.slackNanoseconds
         }
@@ -80,7 +87,7 @@ package struct JITProcess: Sendable {
 
     /// Clocks are read one after the other, and a compiler may be there before the first allocation is recorded.
     private static let slackNanoseconds: UInt64 = 10_000_000_000
-    /// The kernel's clock for files is read at its ticks, so a file seems older than it is.
+    /// A tick of the kernel's clock for files, and one of a process's start.
     private static let fileClockNanoseconds: UInt64 = 20_000_000
 }
 

@@ -53,12 +53,13 @@ struct Heapdump: ParsableCommand {
         var status: Int32 = 0
         for pid in pids {
             do throws(LaunchError) {
-                let path = try takeDump(
+                let dump = try takeDump(
                     of: pid, deadline: deadline, judging: leaks ? { try verdict(of: pid, $0) } : nil)
-                if !writeData(path.text) {
+                for note in dump.notes { say("heapdump: \(note)") }
+                if !writeData(dump.path.text) {
                     // The dump exists all the same, and its path is useful.
                     if errno != EPIPE {
-                        say("heapdump: \(path.text) is written, but stdout is not: \(errnoText(errno))")
+                        say("heapdump: \(dump.path.text) is written, but stdout is not: \(errnoText(errno))")
                     }
                     status = unwritableStatus
                 }

@@ -28,13 +28,14 @@ final class LeaksOnRequest {
     func judge(_ pid: pid_t) -> Int32 {
         var told: LeakSummary?
         do throws(LaunchError) {
-            let path = try takeDump(of: pid, deadline: 0) { [self] image in
+            let dump = try takeDump(of: pid, deadline: 0) { [self] image in
                 let made = try verdict(on: pid, image)
                 told = made.told
                 return made.stored
             }
             guard let told else { return -1 }
-            add(Self.line(pid, path.text, told))
+            add(Self.line(pid, dump.path.text, told))
+            for note in dump.notes { add("heaprun: \(note)") }
             if !told.notRead.isEmpty { return -1 }
             return (told.totals[.definite]?.blocks ?? 0) > 0 ? 1 : 0
         } catch {

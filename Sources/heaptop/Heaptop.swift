@@ -149,7 +149,8 @@ struct Heaptop: ParsableCommand {
     private func dump(_ heap: LiveHeap) -> String {
         guard let pid = heap.processID, heap.isRunning else { return "the program has ended: there is nothing to dump" }
         do throws(LaunchError) {
-            return "dumped: \(try takeDump(of: pid, deadline: 0).text)"
+            let dump = try takeDump(of: pid, deadline: 0)
+            return (["dumped: \(dump.path.text)"] + dump.notes).joined(separator: "; ")
         } catch { return error.message }
     }
 

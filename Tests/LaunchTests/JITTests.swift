@@ -105,6 +105,48 @@ import Text
         try expectAgreement("images", said: outcome.output)
     }
 
+    /// Another program takes the process, with the same PID, and by setarch the same addresses. The files of the first
+    /// are there until the second writes its own. Each has its own names, or none and a reason.
+    @Test(arguments: [("map", "none"), ("dump", "none"), ("map", "map2"), ("map", "dump2"), ("dump", "map2")])
+    func aProgramThatTakesThePlaceHasItsOwnNames(_ first: String, _ second: String) throws {
+        let outcome = try scratch.record(
+            ["setarch", "-R"] + compiles(first, ".", "exec") + compiles(second),
+            options: ["-o", "images", "--only", "compiles"], library: Built.interposer)
+        #expect(outcome.exitStatus == 0, "\(outcome)")
+        let pid = try #require(outcome.messages.split(separator: "PID ").dropFirst().first?.prefix { $0.isNumber })
+        removeFiles(pid)
+        let said = outcome.output.split(separator: "\n", omittingEmptySubsequences: false).map { $0 + "\n" }
+        let next = try #require(said.dropFirst().firstIndex { $0.hasPrefix("11000 ") })
+        let images = try scratch.shell("ls -d \"$PWD\"/images/compiles*.heap").output.split(separator: "\n").map {
+            String($0)
+        }
+        #expect(images.count == 2)
+        for image in images {
+            let info = try scratch.shell("'\(Built.products)/heapsum' info '\(image)'").output
+            let isFirst = info.contains("replaced by another program (exec)")
+            let own = (isFirst ? said[..<next] : said[next...]).joined()
+            if isFirst && first == "map" && second == "map2" {
+                // The second has written over its map.
+                #expect(outcome.messages.contains("/tmp/perf-\(pid).map: not used: it is newer"), "\(outcome)")
+                try expectAgreement("'\(image)'", said: withoutNames(own))
+            } else {
+                try expectAgreement("'\(image)'", said: own)
+            }
+        }
+        try expectNoNameOfTwo("images/compiles*.heap")
+    }
+
+    /// In one report, what both have in the same place is neither's.
+    private func expectNoNameOfTwo(_ files: String) throws {
+        let rows = try frames(files, "--set all").filter { $0.bytes >= 22_000 && $0.frames.first?.name == "leave" }
+        #expect(rows.count >= 5, "\(rows.count)")
+        for row in rows { #expect(row.frames.count > 2 && row.frames[1].name == nil, "\(row)") }
+    }
+
+    private func withoutNames(_ said: String) -> String {
+        said.split(separator: "\n").map { $0.prefix { $0 != " " } + " - 0\n" }.joined()
+    }
+
     @Test(arguments: ["map", "dump"]) func aDumpAndARunningProgramHaveThem(_ kind: String) throws {
         try scratch.prepare("mkfifo input")
         let running = try scratch.start(
@@ -120,6 +162,46 @@ import Text
         try expectAgreement("images/*.1.heap", said: said)
         kill(pid, SIGKILL)
         _ = try running.wait()
+    }
+
+    /// What is there and can't be used, heapdump says as heaprun does at the end.
+    @Test func whatIsNotUsedIsSaidByAll() throws {
+        try scratch.prepare("mkfifo input")
+        let running = try scratch.start(
+            [Built.heaprun, "-o", "images"] + compiles("map", ".", "wait"),
+            variables: ["HEAPSUM_LIBRARY": Built.interposer], input: scratch.file("input"))
+        #expect(try eventually { try contents(running.outputPath).contains("moves") })
+        let pid = try #require(try programs("compiles", below: running.pid).first)
+        try scratch.prepare("touch -d '1 hour ago' /tmp/perf-\(pid).map")
+        let dump = try scratch.run([Built.heapdump, "\(pid)"])
+        let reason = "/tmp/perf-\(pid).map: not used: it is older than the process"
+        #expect(dump.exitStatus == 0 && dump.messages.contains("heapdump: "), "\(dump)")
+        #expect(dump.messages.contains(reason), "\(dump)")
+        kill(pid, SIGTERM)
+        let outcome = try running.wait()
+        #expect(outcome.messages.contains("heaprun: \(reason)"), "\(outcome)")
+        removeFiles(pid)
+    }
+
+    /// A stack's key has the name, so that it is the same in each process.
+    @Test(arguments: ["map", "dump"]) func keysAreTheSameInEachProcess(_ kind: String) throws {
+        var keys: [[String]] = []
+        for run in ["one", "two"] {
+            let outcome = try scratch.record(
+                try compiles(kind), options: ["-o", run, "--quiet"], library: Built.interposer)
+            #expect(outcome.exitStatus == 0, "\(outcome)")
+            let report = try scratch.shell("'\(Built.products)/heapsum' --format json --frames 0 \(run)/*.heap").output
+            // Those whose compiled function has a name.
+            let rows = try #require(JSONReader.read(Array(report.utf8))["rows"]?.array).filter {
+                ($0["bytes"]?.integer ?? 0) >= 11000 && $0["frames"]?.array?[1]["function"]?.string != nil
+            }
+            keys.append(rows.compactMap { $0["stackKey"]?.string }.sorted())
+            // The tables have the same.
+            try scratch.prepare("'\(Built.products)/heapsum' table -o \(run)-table \(run)/*.heap")
+            let facts = try scratch.shell("cut -d, -f11 \(run)-table/facts/*.csv").output.split(separator: "\n")
+            #expect(Set(keys[keys.count - 1]).isSubset(of: facts.map { String($0) }))
+        }
+        #expect(keys[0] == keys[1] && keys[0].count >= 4)
     }
 
     /// The process has another PID and another /tmp. /tmp of this machine has a map of that PID, too, which is not its.

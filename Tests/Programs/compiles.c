@@ -4,11 +4,12 @@
  * program prints its bytes, and the function, file and line that allocated it; "-" where two functions had the same
  * return address, so that nobody can know.
  *
- *     compiles map|dump|both|shifted [DIRECTORY [WAIT]]
+ *     compiles map|dump|both|shifted|none [DIRECTORY [WAIT | exec PROGRAM [ARGUMENT...]]]
  *
  * The directory is that of the jitdump file. `shifted` adds 64 to its lines' addresses, as V8 does; no line is
  * expected then, because V8's functions have their file in their name, and these don't. WAIT: wait for the
- * end of the standard input before the program ends.
+ * end of the standard input before the program ends. exec: another program takes its place. A digit behind the
+ * kind (`map2`) is behind each function's name, too.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -24,6 +25,7 @@
 enum { CODE = 4096, NAME = 64 };
 static FILE *map, *dump;
 static unsigned shift;
+static const char *digit = "";
 static uint64_t codes;
 
 static uint64_t now(void) {
@@ -98,10 +100,11 @@ __attribute__((noinline)) void *leave(size_t bytes) {
 }
 
 /* push %rbp; mov %rsp,%rbp; `padding` times nop; mov $bytes,%edi; movabs $leave,%rax; call *%rax; pop %rbp; ret */
-static void compile(const char *name, char *at, uint32_t bytes, unsigned padding, unsigned line) {
+static void compile(const char *own_name, char *at, uint32_t bytes, unsigned padding, unsigned line) {
     static const unsigned char head[] = {0x55, 0x48, 0x89, 0xE5}, tail[] = {0xFF, 0xD0, 0x5D, 0xC3};
-    char *code = at;
+    char *code = at, name[NAME];
     void *target = (void *)leave;
+    snprintf(name, sizeof name, "%s%s", own_name, digit);
     memcpy(code, head, sizeof head);
     code += sizeof head;
     memset(code, 0x90, padding);
@@ -132,11 +135,16 @@ static void pause_a_little(void) {
 }
 
 static void expect(unsigned bytes, const char *name, unsigned line) {
-    printf("%u %s %u\n", bytes, name, dump == NULL || shift > 0 ? 0 : line);
+    const int is_told = (map != NULL || dump != NULL) && strcmp(name, "-") != 0;
+    printf("%u %s%s %u\n", bytes, is_told ? name : "-", is_told ? digit : "", dump == NULL || shift > 0 ? 0 : line);
 }
 
 int main(int count, char **arguments) {
-    const char *kind = count > 1 ? arguments[1] : "map";
+    char kind[NAME];
+    snprintf(kind, sizeof kind, "%s", count > 1 ? arguments[1] : "map");
+    const size_t length = strcspn(kind, "0123456789");
+    digit = count > 1 ? arguments[1] + length : "";
+    kind[length] = '\0';
     char *memory = mmap(NULL, 16 * CODE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return 1;
     shift = strcmp(kind, "shifted") == 0 ? 64 : 0;
@@ -205,6 +213,10 @@ int main(int count, char **arguments) {
 
     if (dump != NULL) fflush(dump);
     fflush(stdout);
+    if (count > 4 && strcmp(arguments[3], "exec") == 0) {
+        execv(arguments[4], arguments + 4);
+        return 1;
+    }
     if (count > 3) {
         while (getchar() != EOF) {}
     }

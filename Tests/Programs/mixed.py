@@ -131,6 +131,33 @@ async def sleeper():
     await asyncio.sleep(0)
     kept.append(bytearray(size()))
     await asyncio.gather(nested(), nested())
+    async for _ in asynchronous_generator():
+        kept.append(bytearray(size()))
+    [kept.append(bytearray(size())) async for _ in asynchronous_generator()]
+    async with AsynchronousContext():
+        await asyncio.wait_for(nested(), 10)
+    loop = asyncio.get_running_loop()
+    loop.call_soon(leaf)
+    await loop.run_in_executor(None, without_lock)
+    await asyncio.to_thread(recursive, 2)
+
+
+async def asynchronous_generator():
+    for _ in range(2):
+        kept.append(bytearray(size()))
+        yield
+        await asyncio.sleep(0)
+    kept.append(bytearray(size()))
+
+
+class AsynchronousContext:
+    async def __aenter__(self):
+        await nested()
+        kept.append(bytearray(size()))
+
+    async def __aexit__(self, *_):
+        kept.append(bytearray(size()))
+        await nested()
 
 
 async def nested():

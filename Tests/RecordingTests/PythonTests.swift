@@ -145,6 +145,25 @@ import Text
         }
     }
 
+    /// Addresses differ from run to run, and keys don't. asyncio's loop goes another number of rounds each time.
+    @Test func keysAreTheSameInEachRun() throws {
+        let keys = try (0 ..< 2).map { _ in
+            let scratch = try Scratch()
+            let (outcome, image) = try record(
+                "/usr/bin/python3", [Built.root + "/Tests/Programs/mixed.py"], in: scratch)
+            #expect(outcome.exitStatus == 0)
+            let reduction = Reduction()
+            try reduction.add(image)
+            let keys = reduction.stackKeys()
+            return Set(
+                reduction.rows.filter { row in
+                    let lines = python(reduction.frames(of: row), reduction)
+                    return row.bytes >= 100_000 && !lines.isEmpty && !lines.contains { $0.file.contains("asyncio") }
+                }.map { keys[Int($0.node)] })
+        }
+        #expect(keys[0] == keys[1] && keys[0].count > 40, "\(keys[0].symmetricDifference(keys[1]).count)")
+    }
+
     /// A program that isn't Python's, or not of a version that can be read, keeps its C stacks.
     @Test func otherProgramsAreAsBefore() throws {
         let scratch = try Scratch()

@@ -32,7 +32,7 @@ package struct AskReport {
         }
         suspects = Suspects(culprits)
         timeline = Self.timeline(facts)
-        stackKeys = facts.reduction.stackKeys()
+        stackKeys = facts.names.stackKeys()
         if let growth = facts.growth {
             suspects.add(growth.moments, culpritsToo(growth.names))
         }

@@ -56,7 +56,7 @@ package struct JSONReport {
         var growth: [UInt32: Int64] = [:]
         for row in check?.rows ?? [] { growth[row.row.node] = row.growthBytes }
         var written: [Frame: [[UInt8]]] = [:]
-        let keys = selection.grouping == .stack ? reduction.stackKeys() : []
+        let keys = selection.grouping == .stack ? names.stackKeys() : []
         let quantities = Quantity.reported.filter { $0 != .residentBytes || $0.isShown(of: reduction) }
         for (index, row) in selection.rows.enumerated() {
             try out.write(index == 0 ? "\n " : ",\n ")
@@ -214,7 +214,7 @@ package func writeCSV(
         case nil: ""
         }
     }
-    let keys = selection.grouping == .stack ? reduction.stackKeys() : []
+    let keys = selection.grouping == .stack ? names.stackKeys() : []
     let hasVerdicts = reduction.hasVerdicts
     let quantities = Quantity.reported.filter { $0.isShown(of: reduction) }
     let columns =

@@ -42,7 +42,7 @@ extension PagesReport {
                 + (parts.map { "{\"residentBytes\":\(memory?.total ?? 0),\($0)}" } ?? "null") + ",\n")
         try out.write("\"advice\":[\(advice.map(jsonString).joined(separator: ","))],\n")
         try out.write("\"notes\":[\(survey.notes.map(jsonString).joined(separator: ","))],\n\"rows\":[")
-        let wanted = rowLimit.map { Array(rows.prefix($0)) } ?? rows, keys = reduction.stackKeys()
+        let wanted = rowLimit.map { Array(rows.prefix($0)) } ?? rows, keys = names.stackKeys()
         names.prepare(wanted.map { Row(node: $0.node) })
         for (index, row) in wanted.enumerated() {
             let frames = names.expanded(reduction.frames(of: Row(node: row.node)), limit: frameLimit).entries.map(
@@ -74,7 +74,7 @@ extension PagesReport {
         return "{\"chunkBytes\":\(raise.freed.chunkBytes),"
             + "\"allocatedSeconds\":\(seconds(raise.freed.allocatedMilliseconds)),"
             + "\"freedSeconds\":\(seconds(raise.freed.freedMilliseconds)),"
-            + "\"stackKey\":\"\(reduction.stackKeys()[Int(raise.node)])\","
+            + "\"stackKey\":\"\(names.stackKeys()[Int(raise.node)])\","
             + "\"frames\":[\(frames.joined(separator: ","))]}"
     }
 

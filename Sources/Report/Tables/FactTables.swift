@@ -101,6 +101,7 @@ package final class FactTables {
     private let stacks: TableWriter
     private let reduction = Reduction()
     private let names: FrameNames
+    /// By node, without the names of JIT compilers, which are of one process each.
     private var keys: [StackKey] = []
     private var written: Set<StackKey> = []
 
@@ -137,15 +138,21 @@ package final class FactTables {
         var interned: [UInt32] = []
         reduction.intern(nodesOf: image, into: &interned)
         keys = reduction.stackKeys(keys)
+        names.nameAddresses(by: image)
+        var ownKeys: [UInt32: StackKey] = [:]
         let hasTags = image.hasFlag(HEAP_FLAG_TAGS)
 
-        // Two of an image's stacks may have one key, because threads and tags are not part of it.
+        // Two of an image's stacks may have one key, because threads, tags, lines of Python's functions and places in a
+        // JIT compiler's are not part of it.
         var places: [Fact: Int] = [:], placeOfStack: [UInt32: Int] = [:]
         var rows: [FactRow] = []
         for (stack, counts) in census.stacks.enumerated().dropFirst() {
             if counts.liveBlocks == 0 && counts.allocatedBlocks == 0 && counts.freedBlocks == 0 { continue }
             let node = Int(counts.node) < interned.count ? interned[Int(counts.node)] : 0
-            let fact = Fact(key: keys[Int(node)], tag: hasTags ? reduction.tag(of: Row(node: node)) : nil)
+            let key =
+                names.namesAddresses
+                ? reduction.stackKey(of: node, keys, own: &ownKeys, compiled: names.compiledName) : keys[Int(node)]
+            let fact = Fact(key: key, tag: hasTags ? reduction.tag(of: Row(node: node)) : nil)
             let place = places[fact] ?? rows.count
             if place < rows.count {
                 rows[place].counts.add(counts)
