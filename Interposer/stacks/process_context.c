@@ -79,7 +79,7 @@ static void find(uint64_t now_ms) {
     struct search search = {.found = 0};
     const uint64_t begun = system_nanoseconds(CLOCK_MONOTONIC);
     maps_each(visit, &search, search.name, sizeof search.name);
-    const uint64_t rest = (system_nanoseconds(CLOCK_MONOTONIC) - begun) / 1000000 * REST_FACTOR;
+    const uint64_t rest = (system_nanoseconds(CLOCK_MONOTONIC) - begun) * REST_FACTOR / 1000000;
     store_relaxed(&search_due_ms, now_ms + (rest > REST_LEAST_MS ? rest : REST_LEAST_MS));
     if (search.found != 0) store_relaxed(&known_header, search.found);
 }

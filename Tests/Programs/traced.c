@@ -5,12 +5,16 @@
  *   traced requests     records that change in place, others, invalid ones, and what the text says of odd entries
  *   traced threads N    N threads at once, each with attributes of its own and with one that all share
  *   traced signals MS   a handler with a context of its own interrupts the program anywhere, also while that changes
- * its record. The allocator must bear that traced growing      the process context gets another attribute right before
- * the first record that has it traced late         the process context comes after the first record, then grows, then
- * has other numbers traced fork         a child goes on with its parent's record, and then publishes a process context
- * of its own traced odd          pointers that lead nowhere, records and process contexts that are none traced many N
- * N values of the attribute traced close        with -DLIBRARY: closes the library of the writer traced loop WHAT N  N
- * allocations and frees: of no record (0), of one record (1), of one that changes (2)
+ *                       its record. The allocator must bear that
+ *   traced growing      the process context gets another attribute right before the first record that has it
+ *   traced late         the process context comes after the first record, grows, and then has other numbers
+ *   traced fork         a child goes on with its parent's record, and then publishes a process context of its own
+ *   traced odd          pointers that lead nowhere, records and process contexts that are none
+ *   traced many N       N values of the attribute
+ *   traced told         its thread has a record; for each number on standard input it keeps a block of that size
+ *   traced close        with -DLIBRARY: closes the library of the writer
+ *   traced reopen       with -DLIBRARY: closes it and opens it again, while a thread has a record from before
+ *   traced loop W N     N allocations and frees: of no record (W is 0), of one (1), of one that changes (2)
  */
 #define _GNU_SOURCE
 #include "traced.h"
@@ -402,6 +406,22 @@ static void run_close(void *library) {
 }
 #endif
 
+static void run_told(void) {
+    static struct traced_record record;
+    char line[32];
+    writer->publish("tls_v1", names, 3);
+    change(&record, "GET", "/orders");
+    writer->attach(&record);
+    puts("ready");
+    fflush(stdout);
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        keep((size_t)atol(line));
+        puts("kept");
+        fflush(stdout);
+    }
+    writer->attach(NULL);
+}
+
 static void run_loop(int what, long rounds) {
     static struct traced_record record;
     writer->publish("tls_v1", names, 3);
@@ -437,6 +457,7 @@ int main(int arguments, char **words) {
     else if (strcmp(what, "fork") == 0) run_fork();
     else if (strcmp(what, "odd") == 0) run_odd();
     else if (strcmp(what, "many") == 0) run_many(number);
+    else if (strcmp(what, "told") == 0) run_told();
     else if (strcmp(what, "loop") == 0) run_loop(number, arguments > 3 ? atol(words[3]) : 1000);
 #ifdef LIBRARY
     else if (strcmp(what, "close") == 0) run_close(library);
