@@ -200,7 +200,7 @@ let package = Package(
             ]),
         .testTarget(
             name: "RecordingTests",
-            dependencies: ["Text", "CHeapImage", "HeapImage", "Proc", "Reduce", "Symbols", "TestSupport"]),
+            dependencies: ["Text", "CHeapImage", "HeapImage", "Proc", "Reduce", "Symbols", "TestSupport", "heapsum"]),
         .testTarget(
             name: "AttachTests",
             dependencies: [

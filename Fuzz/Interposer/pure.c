@@ -1,6 +1,7 @@
 // The interposer's C that only computes, run under a sanitizer: call frame information and the rules made of it, the
-// clock's ticks, and the reader of seccomp filters. Undefined behaviour in there would be undefined in somebody else's
-// process. What these files ask of the rest of the interposer is answered here.
+// clock's ticks, and the readers of seccomp filters and of OpenTelemetry's process context. Undefined behaviour in
+// there would be undefined in somebody else's process. What these files ask of the rest of the interposer is answered
+// here.
 //
 // With libFuzzer (`make fuzz SURFACE=interposer`) the input is an ELF file or a filter. Without it (`make test`) the
 // inputs are the files named on the command line, whole and with bytes changed, and filters made by a fixed seed.
@@ -19,6 +20,7 @@
 #include "hooks/sandbox.c" // for its function that runs a filter, which no other file sees
 #include "stacks/cfi.h"
 #include "stacks/modules.h"
+#include "stacks/process_context.h"
 #if OWN_UNWINDER
 #include "stacks/rules.h"
 #endif
@@ -308,6 +310,44 @@ static void check_filters(unsigned count) {
     require(answer(&program, &data) == SECCOMP_RET_KILL_PROCESS, "a filter kills, and is read otherwise");
 }
 
+// ---- Process contexts ------------------------------------------------------------------------------------------
+
+// Reads a payload that lies in memory of its own size.
+static bool read_payload(const uint8_t *bytes, size_t count, struct process_context *context) {
+    uint8_t *copy = malloc(count + 1);
+    require(copy != NULL, "no memory for a payload");
+    memcpy(copy, bytes, count);
+    module = (struct module_frames){(uintptr_t)copy, (uintptr_t)copy + count, NULL};
+    const bool is_right = process_context_parse((uintptr_t)copy, count, "http.route", context);
+    module = (struct module_frames){0};
+    free(copy);
+    require(!is_right || (context->count <= PROCESS_CONTEXT_KEYS && context->numbers <= context->count),
+        "a process context has more numbers than attributes");
+    require(!is_right || context->numbers == 0 || context->number < context->count, "an attribute has no such number");
+    return is_right;
+}
+
+// As protobuf's own encoder writes it: the schema, and the names "user.id", "http.route".
+static const uint8_t known_payload[] = "\x12\x26\x0a\x1athreadlocal.schema_version\x12\x08\x0a\x06tls_v1"
+                                       "\x12\x3c\x0a\x1dthreadlocal.attribute_key_map\x12\x1b\x2a\x19"
+                                       "\x0a\x09\x0a\x07user.id\x0a\x0c\x0a\x0ahttp.route";
+
+static void check_payloads(unsigned count) {
+    enum { BYTES = sizeof known_payload - 1 };
+    struct process_context context;
+    require(read_payload(known_payload, BYTES, &context), "a process context can't be read");
+    require(context.count == 2 && context.numbers == 1 && context.number == 1, "a process context is read otherwise");
+    for (size_t i = 0; i < BYTES; i++)
+        require(!read_payload(known_payload, i, &context), "a process context that is cut off is read");
+    for (unsigned i = 0; i < count; i++) {
+        uint8_t bytes[BYTES];
+        memcpy(bytes, known_payload, BYTES);
+        for (uint64_t changes = 1 + random_number(4); changes > 0; changes--)
+            bytes[random_number(BYTES)] = (uint8_t)random_number(256);
+        read_payload(bytes, BYTES - random_number(2) * random_number(BYTES), &context);
+    }
+}
+
 // ---- Inputs ---------------------------------------------------------------------------------------------------
 
 #ifdef FUZZER
@@ -317,7 +357,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
         look(module.start);
         take_away();
     } else {
+        struct process_context context;
         evaluate(bytes, count);
+        if (count <= PROCESS_CONTEXT_MOST) read_payload(bytes, count, &context);
         if (count < 4096 * sizeof(struct sock_filter))
             run_filter((const struct sock_filter *)(const void *)bytes, count / sizeof(struct sock_filter));
     }
@@ -351,6 +393,7 @@ int main(int count, char **paths) {
     for (int i = 1; i < count; i++) used += use_file(paths[i]);
     check_ticks();
     check_filters(100000);
+    check_payloads(100000);
     for (unsigned i = 0; i < 100000; i++) {
         uint8_t bytes[24];
         for (size_t at = 0; at < sizeof bytes; at++)

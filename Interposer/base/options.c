@@ -306,6 +306,10 @@ void options_read(char **env) {
     options.requests = options.mappings && value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_PYTHON");
     options.python = value != NULL && strcmp(value, "1") == 0;
+    if ((value = value_of(env, "HEAPSUM_OTEL_CONTEXT")) != NULL) {
+        if (strlen(value) < sizeof options.otel_context) memcpy(options.otel_context, value, strlen(value) + 1);
+        else message("HEAPSUM_OTEL_CONTEXT is longer than an attribute's name may be: ", value);
+    }
     value = value_of(env, "HEAPSUM_DORMANT");
     options.dormant = value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_THREADS");

@@ -36,6 +36,7 @@ struct options {
     uint64_t sample;         /* mean bytes between two sampled ones; 0: all allocations are booked */
     uint64_t sample_seed;    /* for tests: the threads' generators start from it; 0: from the time */
     bool dump_at_failure;    /* a dump when an allocation fails */
+    char otel_context[128];  /* the attribute of OpenTelemetry's thread context that is the tag; "": none */
     char output[PATH_MAX];   /* absolute; dumps and, without a run directory, images */
     char run_dir[PATH_MAX];  /* absolute, or empty */
     char program[PATH_MAX];  /* the executable's path; argv[0] if /proc is not there */

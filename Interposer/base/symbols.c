@@ -112,6 +112,10 @@ static bool take_entry(struct symbols *symbols, const ElfW(Dyn) * entry, uintptr
         case DT_HASH: symbols->hash = address; break;
         case DT_VERSYM: symbols->versions = address; break;
         case DT_SONAME: *soname = entry->d_un.d_val; break;
+        case DT_RELA: symbols->relocations = address; break;
+        case DT_RELASZ: symbols->relocations_bytes = entry->d_un.d_val; break;
+        case DT_JMPREL: symbols->call_relocations = address; break;
+        case DT_PLTRELSZ: symbols->call_relocations_bytes = entry->d_un.d_val; break;
         default: break;
     }
     return true;
@@ -170,6 +174,7 @@ static bool is_named(const struct symbols *symbols, const ElfW(Sym) * symbol, co
 /* Whether a symbol's type is the one asked for. Code written in assembly may have none. */
 static bool is_of_type(const ElfW(Sym) * symbol, enum symbol_type wanted) {
     uint32_t type = ELF64_ST_TYPE(symbol->st_info);
+    if (wanted == SYMBOL_THREAD_VARIABLE || type == STT_TLS) return wanted == SYMBOL_THREAD_VARIABLE && type == STT_TLS;
     return type == STT_NOTYPE
         || (wanted == SYMBOL_VARIABLE ? type == STT_OBJECT : type == STT_FUNC || type == STT_GNU_IFUNC);
 }
@@ -178,8 +183,8 @@ static bool is_of_type(const ElfW(Sym) * symbol, enum symbol_type wanted) {
 static bool defines(
     const struct symbols *symbols, uint32_t number, const struct wanted *wanted, ElfW(Sym) * symbol, bool *is_default) {
     if (!fetch(symbols, symbol, symbols->table + number * sizeof *symbol, sizeof *symbol)) return false;
-    if (symbol->st_shndx == SHN_UNDEF || symbol->st_value == 0 || ELF64_ST_BIND(symbol->st_info) == STB_LOCAL)
-        return false;
+    if (symbol->st_shndx == SHN_UNDEF || ELF64_ST_BIND(symbol->st_info) == STB_LOCAL) return false;
+    if (symbol->st_value == 0 && wanted->type != SYMBOL_THREAD_VARIABLE) return false;
     if (!is_of_type(symbol, wanted->type) || !is_named(symbols, symbol, wanted->name)) return false;
     uint16_t version = 0;
     *is_default = symbols->versions == 0
@@ -189,6 +194,7 @@ static bool defines(
 }
 
 static uintptr_t value_of(const struct symbols *symbols, const ElfW(Sym) * symbol) {
+    if (ELF64_ST_TYPE(symbol->st_info) == STT_TLS) return symbol->st_value + 1;
     uintptr_t address = symbols->bias + symbol->st_value;
     /* An IFUNC: its resolver returns the address. The module is relocated, so the resolver has been called before. */
     return ELF64_ST_TYPE(symbol->st_info) == STT_GNU_IFUNC ? ((uintptr_t(*)(void))address)() : address;
@@ -268,6 +274,13 @@ uintptr_t symbols_find(const struct symbols *symbols, const char *name, enum sym
     if (symbols->table == 0 || symbols->names == 0) return 0;
     if (symbols->gnu_hash != 0) return find_by_gnu_hash(symbols, &wanted);
     return symbols->hash != 0 ? find_by_hash(symbols, &wanted) : 0;
+}
+
+bool symbols_is_named(const struct symbols *symbols, uint32_t number, const char *name) {
+    ElfW(Sym) symbol;
+    return symbols->table != 0 && symbols->names != 0
+        && fetch(symbols, &symbol, symbols->table + number * sizeof symbol, sizeof symbol)
+        && is_named(symbols, &symbol, name);
 }
 
 bool symbols_imports(const struct symbols *symbols, const char *name) {

@@ -16,6 +16,8 @@ struct symbols {
     uintptr_t gnu_hash, hash; /* one of the two is enough */
     uintptr_t soname;         /* DT_SONAME: the name by which others need it */
     uintptr_t dynamic;
+    uintptr_t relocations, call_relocations; /* DT_RELA, DT_JMPREL */
+    size_t relocations_bytes, call_relocations_bytes;
     bool may_go; /* another thread may unload it meanwhile: read it through the kernel */
 };
 
@@ -26,11 +28,15 @@ enum symbol_type {
     SYMBOL_FUNCTION,
     SYMBOL_OLD_FUNCTION, /* in a version other than the default */
     SYMBOL_VARIABLE,
+    SYMBOL_THREAD_VARIABLE,
 };
 
 /* The address of the module's definition of this name, in the default version if there are several; 0 if it has none of
- * that type. */
+ * that type. Of a thread-local variable it is its offset in the module's block, and 1 more: an offset may be 0. */
 uintptr_t symbols_find(const struct symbols *symbols, const char *name, enum symbol_type type);
+
+/* Whether symbol `number` of the module's table, defined or not, has the name. */
+bool symbols_is_named(const struct symbols *symbols, uint32_t number, const char *name);
 
 /* Whether the module imports the name. Complexity: linear in its imports. */
 bool symbols_imports(const struct symbols *symbols, const char *name);

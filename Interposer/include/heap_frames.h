@@ -44,6 +44,8 @@ static inline uint64_t heap_frame_offset(uint64_t frame) { return frame & HEAP_F
  * first HEAP_TAGS_MOST. */
 #define HEAP_TAGS_MOST 4096u
 #define HEAP_TAG_BYTES 255u
+/* The tag of blocks whose thread had a context of OpenTelemetry that could not be read. */
+#define HEAP_TAG_UNREAD "OpenTelemetry context not read"
 static inline uint64_t heap_tag_frame(struct heap_string text) {
     return heap_frame_make(HEAP_MODULE_TAG, (uint64_t)text.offset << 16 | text.length);
 }

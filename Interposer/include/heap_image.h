@@ -81,6 +81,11 @@ enum heap_flags {
     HEAP_FLAG_MAPPINGS = 1u << 15, /* mappings are booked: running images have RANGES, dense ones MAPPINGS */
     /* packed: has PAGES, the pages of live blocks that were in memory when the program ended (`heaprun --resident`) */
     HEAP_FLAG_PAGES = 1u << 16,
+    /* tags also come from OpenTelemetry's thread context (`heaprun --otel-context`) … */
+    HEAP_FLAG_OTEL_CONTEXT = 1u << 20,
+    HEAP_FLAG_OTEL_VARIABLE = 1u << 21, /* … a module has the variable … */
+    HEAP_FLAG_OTEL_KEYS = 1u << 22,     /* … a process context with the attributes' names was read … */
+    HEAP_FLAG_OTEL_NAMED = 1u << 23,    /* … and it has the attribute */
 };
 
 enum heap_unwinder {

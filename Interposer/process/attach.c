@@ -91,6 +91,7 @@ void thread_attach(void) {
     thread_be_general();
     local.record = NULL;
     local.scratch = NULL;
+    local.tag = local.tag_set; /* an earlier recording may have had it from elsewhere */
     memset(local.branches, 0, sizeof local.branches);
     local.clock.seen.tv_nsec = -1;
     sample_begin(0);

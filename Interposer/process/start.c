@@ -37,6 +37,7 @@
 #include "process/marks.h"
 #include "process/signals.h"
 #include "stacks/modules.h"
+#include "stacks/thread_context.h"
 #include "stacks/tree.h"
 #include "stacks/unwind.h"
 #include "threads/hook.h"
@@ -62,6 +63,7 @@ static bool go_live(bool forked) {
     ranges_start();
     pools_start();
     threads_start();
+    thread_context_start();
     drawn_start(); /* after the interval is known */
     dump_start();
     ring_grown = marks_grown;

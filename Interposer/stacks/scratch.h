@@ -8,6 +8,7 @@
 #include "stacks/memo.h"
 #include "stacks/modules.h"
 #include "stacks/python.h"
+#include "stacks/thread_context.h"
 #include "stacks/tree.h"
 #include "threads/thread.h"
 
@@ -24,6 +25,7 @@ struct scratch {
     void *pcs[UNWIND_MOST];
     void *nested_pcs[HOOK_LEVELS - 1][UNWIND_MOST_NESTED];
     void *verified_pcs[UNWIND_MOST_NESTED]; /* HEAPSUM_VERIFY: a handler may unwind meanwhile, at a nested level */
+    struct thread_context contexts[HOOK_LEVELS];
     uint64_t python[PYTHON_SPACE_BYTES / sizeof(uint64_t)];
 };
 

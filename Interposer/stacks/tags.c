@@ -122,17 +122,18 @@ static uint32_t number_of_long(const char *text) {
     return number_of(cut, length + (uint32_t)(sizeof ellipsis - 1));
 }
 
+uint32_t tags_number(const char *text, size_t length) {
+    return length > HEAP_TAG_BYTES ? number_of_long(text) : number_of(text, (uint32_t)length);
+}
+
 const char *tags_set(const char *text) {
-    const uint32_t before = local.tag;
+    const uint32_t before = local.tag_set;
     uint32_t number = TAG_NONE;
     if (text != NULL && *text != '\0') {
         number = number_returned(text);
-        if (number == TAG_NONE) {
-            size_t length = strnlen(text, HEAP_TAG_BYTES + 1);
-            number = length > HEAP_TAG_BYTES ? number_of_long(text) : number_of(text, (uint32_t)length);
-        }
+        if (number == TAG_NONE) number = tags_number(text, strnlen(text, HEAP_TAG_BYTES + 1));
     }
-    local.tag = number;
+    local.tag = local.tag_set = number;
     return before == TAG_NONE ? NULL : before == TAG_REFUSED ? refused : texts + tags[before].text;
 }
 

@@ -16,6 +16,7 @@
 #include "stacks/python.h"
 #include "stacks/rules.h"
 #include "stacks/tags.h"
+#include "stacks/thread_context.h"
 #include "stacks/tree.h"
 #include "stacks/unwind_own.h"
 #include "threads/hook.h"
@@ -166,6 +167,8 @@ static __attribute__((noinline)) uint32_t stack_by_pcs(const struct hook *hook, 
 
 static uint32_t stack_at(const struct hook *hook, const struct machine_state *at) {
     uint32_t stack = 0;
+    const uint32_t tag = local.tag;
+    if (unlikely(options.otel_context[0] != '\0')) thread_context_look(hook);
 #ifdef OWN_UNWINDER
     if (options.unwinder == HEAP_UNWINDER_OWN && hook->level == 0) {
         const struct machine_state state = at != NULL ? *at : caller_of(hook->frame, &local.scratch->cfi[0]);
@@ -178,6 +181,7 @@ static uint32_t stack_at(const struct hook *hook, const struct machine_state *at
 #endif
     if (stack == 0) stack = stack_by_pcs(hook, at);
     if (unlikely(options.check)) check_stack(stack);
+    if (unlikely(hook->level > 0)) local.tag = tag; /* of the hook that a signal handler interrupted */
     return stack;
 }
 
@@ -193,7 +197,7 @@ bool unwind_is_alone(void) { return unwind_kind() != HEAP_UNWINDER_LIBUNWIND && 
 bool unwind_is_plain(void) {
 #ifdef OWN_UNWINDER
     return options.unwinder == HEAP_UNWINDER_OWN && !options.verify && !options.check && !options.python
-        && image.header->depth > 0;
+        && options.otel_context[0] == '\0' && image.header->depth > 0;
 #else
     return false;
 #endif

@@ -68,6 +68,10 @@ void loader_start(void) {
     program = loader_segments(segments, __ehdr_start.e_phnum, bias, "");
 }
 
+struct link_map *loader_first_module(void) {
+    return NULL;
+}
+
 char **loader_environment(void) { return __environ; }
 
 unsigned long loader_auxiliary(unsigned long type) {

@@ -70,9 +70,11 @@ struct local {
     struct thread_branch branches[THREAD_BRANCHES];
     uint64_t image; /* 0: not attached yet */
     uint32_t index;
-    uint32_t unwinding;         /* above 0: a stack is being unwound */
-    uint32_t ignoring;          /* above 0: what the thread allocates is no leak (hooks/lsan_api.c) */
-    uint32_t tag;               /* what the program says it works for (stacks/tags.h); 0: nothing */
+    uint32_t unwinding; /* above 0: a stack is being unwound */
+    uint32_t ignoring;  /* above 0: what the thread allocates is no leak (hooks/lsan_api.c) */
+    /* What it works for (stacks/tags.h); 0: nothing. `tag` is what stacks are rooted in, `tag_set` what the program
+     * said by heapsum_tag. They differ if the tag is OpenTelemetry's (stacks/thread_context.h). */
+    uint32_t tag, tag_set;
     uintptr_t runtime_operator; /* the last operator new or delete that a hook found by its caller and called */
 };
 

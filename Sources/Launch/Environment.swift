@@ -27,6 +27,8 @@ package struct RecordingOptions {
     package var python = false
     /// Python takes each object from malloc.
     package var pythonMalloc = false
+    /// The attribute of OpenTelemetry's thread context that is a block's tag.
+    package var otelContext: String?
     package var unwind: String?
     /// Most bytes of an image.
     package var maximumBytes: UInt64?
@@ -48,8 +50,8 @@ package struct RecordingOptions {
 
     /// Whether all else is as it is by default: the rate of a running recording can be changed, the rest can't.
     package var changesOnlyRate: Bool {
-        depth == nil && signal == nil && !threads && !mappings && !python && unwind == nil && maximumBytes == nil
-            && maximumStacks == nil
+        depth == nil && signal == nil && !threads && !mappings && !python && otelContext == nil && unwind == nil
+            && maximumBytes == nil && maximumStacks == nil
             && dumpAtGrowth == nil && !dumpAtFailure && messages == nil
     }
 
@@ -67,6 +69,7 @@ package struct RecordingOptions {
         if valgrindRequests { list.append(("HEAPSUM_VALGRIND_REQUESTS", "1")) }
         if threads { list.append(("HEAPSUM_THREADS", "1")) }
         if python { list.append(("HEAPSUM_PYTHON", "1")) }
+        if let otelContext { list.append(("HEAPSUM_OTEL_CONTEXT", otelContext)) }
         if pythonMalloc { list.append(("PYTHONMALLOC", "malloc")) }
         if let unwind { list.append(("HEAPSUM_UNWIND", unwind)) }
         if let maximumBytes { list.append(("HEAPSUM_MAX_SIZE", String(maximumBytes))) }

@@ -52,10 +52,19 @@ extension Reduction {
     /// is live.
     ///
     /// - Complexity: O(nodes); if there are tags, O(rows * depth).
-    package var tagsBeyondLimit: (blocks: UInt64, bytes: UInt64)? {
+    package var tagsBeyondLimit: (blocks: UInt64, bytes: UInt64)? { allocated(under: .more) }
+
+    /// What was allocated in threads whose OpenTelemetry context could not be read; nil if there was nothing.
+    ///
+    /// - Complexity: as above.
+    package var contextsUnread: (blocks: UInt64, bytes: UInt64)? {
+        allocated(under: .text(Array(HEAP_TAG_UNREAD.utf8)))
+    }
+
+    private func allocated(under wanted: StackTag) -> (blocks: UInt64, bytes: UInt64)? {
         guard tree.hasTags else { return nil }
         var sum: (blocks: UInt64, bytes: UInt64) = (0, 0), isAny = false
-        for row in rows where tag(of: row) == .more {
+        for row in rows where tag(of: row) == wanted {
             isAny = true
             sum.blocks &+= row.history?.allocatedBlocks ?? row.blocks
             sum.bytes &+= row.history?.allocatedBytes ?? row.bytes

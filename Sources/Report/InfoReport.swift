@@ -111,6 +111,7 @@ package struct InfoReport {
                 separated(UInt64(kept.count)) + (kept.count < tags.count ? " and more than are kept, as one" : "")
                     + " (heapsum --by tag)")
         }
+        if let text = contextText(image) { try line("otel context", text) }
         if let text = pythonText(header) { try line("python", text) }
         if let text = compiledText(image) { try line("compiled code", text) }
         if image.hasFlag(HEAP_FLAG_FULL) {
@@ -342,6 +343,19 @@ private func compiledText(_ image: HeapImage) -> String? {
     return "names of \(separated(UInt64(named))) of \(counted(UInt64(frames.count), "frame")) outside of all modules, "
         + "from the files of a JIT compiler"
         + (reused > 0 ? "; \(separated(UInt64(reused))) more lie where it put several functions" : "")
+}
+
+/// How far OpenTelemetry's thread context could be read; nil without heaprun --otel-context.
+private func contextText(_ image: HeapImage) -> String? {
+    guard image.hasFlag(HEAP_FLAG_OTEL_CONTEXT) else { return nil }
+    if !image.hasFlag(HEAP_FLAG_OTEL_VARIABLE) {
+        return "no module has the variable otel_thread_ctx_v1, so no thread has a context"
+    }
+    if !image.hasFlag(HEAP_FLAG_OTEL_KEYS) {
+        return "otel_thread_ctx_v1 is there, but no thread had a context whose attributes' names could be read"
+    }
+    if !image.hasFlag(HEAP_FLAG_OTEL_NAMED) { return "read; the program gave no attribute that name" }
+    return "read; it is the tag of blocks whose thread has one"
 }
 
 /// What is known of Python's frames; nil without heaprun --python, and for a program without a CPython.

@@ -130,6 +130,12 @@ struct Heaprun: ParsableCommand {
     var pythonMalloc = false
     @Option(
         help: ArgumentHelp(
+            "Tag each block with this attribute of its thread's OpenTelemetry context, such as http.route, unless the "
+                + "program set a tag (heapsum_tag). For --by tag.",
+            valueName: "attribute"))
+    var otelContext: String?
+    @Option(
+        help: ArgumentHelp(
             "How stacks are unwound: own, fp (frame pointers), libunwind (default: own).", valueName: "how"))
     var unwind: String?
     @Flag(
@@ -259,6 +265,7 @@ struct Heaprun: ParsableCommand {
         if python || pythonMalloc, let unwind, unwind != "own" {
             throw ValidationError("--python needs heapsum's own unwinder: it doesn't go with --unwind \(unwind).")
         }
+        let context = try contextAttribute()
         for glob in only + skip where glob.utf8.contains(UInt8(ascii: ":")) {
             throw ValidationError("'\(glob)': a glob can't hold a colon.")
         }
@@ -279,6 +286,7 @@ struct Heaprun: ParsableCommand {
         request.options.mappings = mappings || valgrindRequests
         request.options.valgrindRequests = valgrindRequests
         request.options.python = python || pythonMalloc
+        request.options.otelContext = context
         request.options.pythonMalloc = pythonMalloc && environmentText("PYTHONMALLOC") == nil
         request.options.unwind = unwind
         request.options.maximumBytes = maximum?.bytes
@@ -343,6 +351,16 @@ struct Heaprun: ParsableCommand {
         return OTelSender(url: otel, intervalSeconds: seconds).companion
     }
 
+    /// The attribute of --otel-context, whose name must fit the library's options.
+    private func contextAttribute() throws -> String? {
+        guard let otelContext else { return nil }
+        guard (1 ... 127).contains(otelContext.utf8.count) else {
+            throw ValidationError("--otel-context \(otelContext): an attribute's name, of at most 127 bytes.")
+        }
+        if depth == 0 { throw ValidationError("--otel-context needs stacks: it doesn't go with --depth 0.") }
+        return otelContext
+    }
+
     /// Attaches to a running program, or detaches from it.
     private func startInRunning() throws -> Int32 {
         guard program.isEmpty else { throw ValidationError("--pid and --detach start no program.") }
@@ -385,6 +403,7 @@ struct Heaprun: ParsableCommand {
         request.options.signal = try signal.map { (name) throws(LaunchError) in try dumpSignalNumber(name) }
         request.options.threads = threads
         request.options.python = python
+        request.options.otelContext = try contextAttribute()
         request.options.unwind = unwind
         request.options.maximumBytes = try size(maxSize, of: "--max-size")?.bytes
         request.options.dumpAtGrowth = try size(dumpAtGrowth, of: "--dump-at-growth", isPositive: true)?.bytes

@@ -16,6 +16,10 @@
 #define MACHINE_RELOCATION_CALL R_AARCH64_JUMP_SLOT
 #define MACHINE_RELOCATION_ADDRESS R_AARCH64_GLOB_DAT
 #define MACHINE_RELOCATION_WORD R_AARCH64_ABS64
+/* Of words by which a thread-local variable is found (base/thread_variable.c). */
+#define MACHINE_RELOCATION_TPOFF R_AARCH64_TLS_TPREL
+#define MACHINE_RELOCATION_DTPMOD R_AARCH64_TLS_DTPMOD
+#define MACHINE_RELOCATION_TLSDESC R_AARCH64_TLSDESC
 #define MACHINE_AUDIT AUDIT_ARCH_AARCH64
 #define MACHINE_LIBUNWIND_PREFIX "_ULaarch64"
 #define MACHINE_LIBC_VERSION "GLIBC_2.17"
@@ -61,6 +65,19 @@ static inline uintptr_t machine_strip(uintptr_t return_address) {
     register uintptr_t x30 __asm__("x30") = return_address;
     __asm__("hint #7" : "+r"(x30));
     return x30;
+}
+
+/* The thread pointer. */
+static inline uintptr_t machine_thread_pointer(void) {
+    uintptr_t pointer;
+    __asm__("mrs %0, tpidr_el0" : "=r"(pointer));
+    return pointer;
+}
+
+/* The thread's vector of its modules' thread-local variables: glibc has it at the thread pointer, musl before it. */
+static inline const uintptr_t *machine_vector(int is_musl) {
+    const uintptr_t *const *words = (const uintptr_t *const *)machine_thread_pointer();
+    return is_musl ? words[-1] : words[0];
 }
 
 /* The largest page that a kernel may have: the others are of 4 and 16 KB. */

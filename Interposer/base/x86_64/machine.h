@@ -16,6 +16,10 @@
 #define MACHINE_RELOCATION_CALL R_X86_64_JUMP_SLOT
 #define MACHINE_RELOCATION_ADDRESS R_X86_64_GLOB_DAT
 #define MACHINE_RELOCATION_WORD R_X86_64_64
+/* Of words by which a thread-local variable is found (base/thread_variable.c). */
+#define MACHINE_RELOCATION_TPOFF R_X86_64_TPOFF64
+#define MACHINE_RELOCATION_DTPMOD R_X86_64_DTPMOD64
+#define MACHINE_RELOCATION_TLSDESC R_X86_64_TLSDESC
 #define MACHINE_AUDIT AUDIT_ARCH_X86_64
 #define MACHINE_LIBUNWIND_PREFIX "_ULx86_64"
 #define MACHINE_LIBC_VERSION "GLIBC_2.2.5"
@@ -53,6 +57,19 @@ static inline uintptr_t machine_caller_sp(struct machine_frame frame) { return f
 
 /* A return address as a pc: the same. */
 static inline uintptr_t machine_strip(uintptr_t return_address) { return return_address; }
+
+/* The thread pointer: the first word at it is its own address. */
+static inline uintptr_t machine_thread_pointer(void) {
+    uintptr_t pointer;
+    __asm__("movq %%fs:0, %0" : "=r"(pointer));
+    return pointer;
+}
+
+/* The thread's vector of its modules' thread-local variables, where both C libraries have it. */
+static inline const uintptr_t *machine_vector(int is_musl) {
+    (void)is_musl;
+    return ((const uintptr_t *const *)machine_thread_pointer())[1];
+}
 
 /* The largest page that a kernel may have. */
 #define MACHINE_PAGE_MOST 4096u

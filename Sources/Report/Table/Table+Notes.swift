@@ -30,6 +30,11 @@ extension Table {
                 "Tags: \(counted(more.blocks, "allocation")) of \(separated(more.bytes)) bytes had a tag beyond those "
                     + "that a process keeps, and count together.")
         }
+        if let unread = reduction.contextsUnread {
+            lines.append(
+                "Tags: \(counted(unread.blocks, "allocation")) of \(separated(unread.bytes)) bytes had an "
+                    + "OpenTelemetry context that could not be read.")
+        }
         for input in reduction.inputs {
             if let losses = input.image?.losses {
                 let path = printable(input.path)
