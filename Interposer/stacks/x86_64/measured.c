@@ -7,6 +7,7 @@
 #include "base/atomics.h"
 #include "base/loader.h"
 #include "base/symbols.h"
+#include "base/system.h"
 #include "include/heap_image.h"
 #include "stacks/cfi.h"
 #include "stacks/outermost.h"
@@ -38,37 +39,23 @@ static uint64_t rule_for_place(
     return rule_make(by_sp ? RULE_SP : RULE_FP, distance + 8, saved);
 }
 
-/* To search the modules for an address that is in none takes long: that many are searched for, and none again that is
- * on the same page as one of the last. */
-#define MISSES_MOST 200
-#define PAGES 8
-struct misses {
-    uint32_t count;
-    uintptr_t pages[PAGES];
-};
-
-/* Whether a word of the stack leads into a module's code. */
-static bool leads_into_code(uintptr_t word, struct misses *misses) {
-    if (word < HEAP_PAGE_BYTES || word >> (HEAP_ADDRESS_BITS - 1) != 0) return false;
-    const uintptr_t page = word / HEAP_PAGE_BYTES;
-    for (size_t i = 0; i < PAGES; i++)
-        if (misses->pages[i] == page) return false;
-    const enum guessed guess = loader_guess(word);
-    if (guess == GUESS_NO_MODULE) misses->pages[misses->count++ % PAGES] = page;
-    return guess == GUESS_CODE;
-}
-
+/* The stack holds many words that are no return addresses. To ask first whether a call precedes them costs one system
+ * call; a search of the modules costs dozens. */
 static uint64_t prove(const struct machine_state *state, bool is_return, const struct cfi_bounds *bounds) {
-    struct misses misses = {0};
+    if (!system_may_look()) return 0; /* words that lead nowhere could not be told from others */
+    bool is_beyond = false;
     for (uintptr_t place = state->sp; place < state->sp + GUESS_MOST && holds(*bounds, place); place += 8) {
-        /* Another thread may be about to unmap what lies above this thread's stack. */
-        if (place % HEAP_PAGE_BYTES == 0 && !memory_is_readable(place)) return 0;
-        const uintptr_t word = word_at(place);
-        if (outermost_is_first_call(word) || misses.count >= MISSES_MOST) return 0;
+        /* What lies above the thread's first call may be another's, who may unmap it. The word may also be left over
+         * from an earlier look at the first call. */
+        uintptr_t word;
+        if (!is_beyond && (place % HEAP_PAGE_BYTES != 0 || memory_is_readable(place))) word = word_at(place);
+        else if (!memory_fetch(&word, place, sizeof word)) return 0;
+        is_beyond |= outermost_is_first_call(word);
+        if (word < HEAP_PAGE_BYTES || word >> (HEAP_ADDRESS_BITS - 1) != 0) continue;
         if (word - bounds->low < bounds->high - bounds->low) continue; /* a pointer into the stack */
-        if (!leads_into_code(word, &misses) || !is_return_address(word)) continue;
         const uintptr_t start = called_function(word);
-        if (start == 0 || loader_guess(start) != GUESS_CODE || cfi_has_entry(start)) continue;
+        if (start == 0 || loader_guess(word) != GUESS_CODE || !is_return_address(word)) continue;
+        if (loader_guess(start) != GUESS_CODE || cfi_has_entry(start)) continue;
         struct measured measured;
         if (!measure_frame(start, state->pc, is_return, &measured)) continue;
         const uint64_t rule = rule_for_place(&measured, state, place, bounds->high);
