@@ -1,7 +1,7 @@
-// The interposer's C that only computes, run under a sanitizer: call frame information and the rules made of it, the
-// clock's ticks, and the readers of seccomp filters and of OpenTelemetry's process context. Undefined behaviour in
-// there would be undefined in somebody else's process. What these files ask of the rest of the interposer is answered
-// here.
+// The interposer's C that only computes, run under a sanitizer: call frame information and the rules made of it, frames
+// measured by their instructions, the clock's ticks, and the readers of seccomp filters and of OpenTelemetry's process
+// context. Undefined behaviour in there would be undefined in somebody else's process. What these files ask of the rest
+// of the interposer is answered here.
 //
 // With libFuzzer (`make fuzz SURFACE=interposer`) the input is an ELF file or a filter. Without it (`make test`) the
 // inputs are the files named on the command line, whole and with bytes changed, and filters made by a fixed seed.
@@ -228,6 +228,10 @@ static void look_at_damage(unsigned rounds) {
     }
 }
 
+#if defined(__x86_64__)
+#include "measured.h"
+#endif
+
 static void evaluate(const uint8_t *bytes, size_t count) {
     uint64_t stack[8] = {0};
     struct cfi_registers registers;
@@ -352,6 +356,14 @@ static void check_payloads(unsigned count) {
 
 #ifdef FUZZER
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
+#if defined(__x86_64__)
+    struct instruction instruction;
+    struct measured measured;
+    instruction_read(bytes, count, &instruction);
+    module = (struct module_frames){(uintptr_t)bytes, (uintptr_t)bytes + count, NULL};
+    measure_frame(module.start, module.end - count % 64, count % 2, &measured);
+    module = (struct module_frames){0};
+#endif
     if (lay_out(bytes, count)) {
         look_all_over(64);
         look(module.start);
@@ -381,6 +393,9 @@ static bool use_file(const char *path) {
     const bool used = lay_out(bytes, count);
     if (used) {
         look_all_over(400);
+#if defined(__x86_64__)
+        if (*path == '/') measure_all_over(400); // a real library, as a compiler made it
+#endif
         look_at_damage(2000);
         take_away();
     }
@@ -400,6 +415,12 @@ int main(int count, char **paths) {
             bytes[at] = (uint8_t)(random_number(3) == 0 ? random_number(256) : 0x06 + random_number(0x90));
         evaluate(bytes, 1 + random_number(sizeof bytes));
     }
+#if defined(__x86_64__)
+    measure_noise(20000);
+    printf("%zu of %zu frames measured as their compilers say, ", frames_measured, calls_met);
+    require(differing == 0, "frames are measured otherwise than their compilers say");
+    require(calls_met == 0 || frames_measured * 4 > calls_met * 3, "one frame in four can't be measured");
+#endif
     printf("%zu files of %d, %zu places, %zu rows\n", used, count - 1, looks, rows_found);
     return used > 0 ? 0 : 1;
 }

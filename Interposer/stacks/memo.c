@@ -343,6 +343,14 @@ static inline __attribute__((always_inline)) enum step step_by_any(
     return result;
 }
 
+/* rule_measured(), likewise. */
+static inline __attribute__((always_inline)) uint64_t rule_by_any(
+    uint64_t rule, const struct machine_state *state, uintptr_t key, const struct memo *memo, uintptr_t high) {
+    if (likely(rule_kind(rule) != RULE_GUESS)) return rule;
+    const struct machine_state at = *state;
+    return rule_measured(rule, &at, key, &(struct cfi_bounds){memo->bounds.low, high});
+}
+
 /* ---- A stack -------------------------------------------------------------------------------------------------- */
 
 /* Finds the frames. False if the memo can't answer. */
@@ -360,7 +368,8 @@ static inline __attribute__((always_inline)) bool walk(struct scratch *scratch, 
     const struct pc_entry leaf = known_pc(scratch, leaf_pc - 1);
     uint32_t fresh = 0, joined = 0; /* fresh frames, and the memo's entries outside them */
     if (unlikely(!step_plainly(&state, leaf.word, high))) {
-        enum step result = step_by_any(&state, leaf.word, memo, &high);
+        const uint64_t rule = rule_by_any(leaf.word, &state, leaf_pc - 1, memo, high);
+        enum step result = step_by_any(&state, rule, memo, &high);
         if (result == STEP_INTERPRET || result == STEP_EXACT) return false;
         if (result != STEP_DONE) {
             begin(memo, result == STEP_NOWHERE);
@@ -388,7 +397,9 @@ static inline __attribute__((always_inline)) bool walk(struct scratch *scratch, 
         frame->exact = exact;
         exact = false;
         if (likely(step_plainly(&state, entry.word, high))) continue;
-        enum step result = step_by_any(&state, entry.word, memo, &high);
+        /* the state is still the frame's */
+        frame->rule = rule_by_any(entry.word, &state, frame->state.pc - !frame->exact, memo, high);
+        enum step result = step_by_any(&state, frame->rule, memo, &high);
         exact = result == STEP_EXACT;
         if (result == STEP_DONE || exact) continue;
         if (result == STEP_INTERPRET) return false;

@@ -19,4 +19,8 @@
  */
 bool outermost_is(uintptr_t pc, uintptr_t sp, const struct cfi_bounds *bounds);
 
+/* Whether a word of the stack is the return address of the thread's first call. What lies above it is not the stack.
+ * Complexity: for most words a few comparisons. */
+bool outermost_is_first_call(uintptr_t word);
+
 #endif

@@ -148,3 +148,7 @@ bool is_own_caller(uintptr_t return_address, uintptr_t pc, uintptr_t sp, uintptr
     }
     return true;
 }
+
+#if defined(__x86_64__)
+uintptr_t called_function(uintptr_t return_address) { return called_before(return_address); }
+#endif

@@ -30,6 +30,14 @@ uint64_t rule_find(uintptr_t pc, struct cfi_space *space) {
     return rule;
 }
 
+void rule_keep(uintptr_t pc, uint64_t rule) {
+    const uint64_t mixed = rule_mixed(pc), tag = mixed << RULE_BITS;
+    uint64_t *set = &rule_cache[(mixed >> (RULE_PC_BITS - RULE_SETS_LOG2)) * RULE_WAYS], *way = way_for(mixed);
+    for (uint32_t i = 0; i < RULE_WAYS; i++)
+        if ((load_relaxed(&set[i]) ^ tag) >> RULE_BITS == 0) way = &set[i];
+    store_relaxed(way, tag | rule);
+}
+
 uint32_t rules_generation = 1; /* loader_changes' first */
 
 /* Two threads may do this at once: a rule that is forgotten needlessly is found again. */

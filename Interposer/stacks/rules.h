@@ -57,17 +57,27 @@ uint64_t rule_of_code(uintptr_t pc, struct cfi_space *space);
 /* Makes the rule and caches it. `space` is work space. No allocation, no lock. */
 uint64_t rule_find(uintptr_t pc, struct cfi_space *space);
 
-/* The rule for the instruction at `pc`: one byte back from a return address. */
-static inline uint64_t rule_for(uintptr_t pc, struct cfi_space *space) {
-    uint64_t mixed = rule_mixed(pc);
+/* The rule that the cache has for the instruction at `pc`; 0: none. */
+static inline uint64_t rule_cached(uintptr_t pc) {
+    const uint64_t mixed = rule_mixed(pc);
     const uint64_t *set = &rule_cache[(mixed >> (RULE_PC_BITS - RULE_SETS_LOG2)) * RULE_WAYS];
-    uint64_t tag = mixed << RULE_BITS; /* the bits that chose the set are shifted out at the top */
+    const uint64_t tag = mixed << RULE_BITS; /* the bits that chose the set are shifted out at the top */
     for (uint32_t i = 0; i < RULE_WAYS; i++) {
-        uint64_t word = load_relaxed(&set[i]);
+        const uint64_t word = load_relaxed(&set[i]);
         if (likely((word ^ tag) >> RULE_BITS == 0) && likely(word != 0)) return word;
     }
-    return rule_find(pc, space);
+    return 0;
 }
+
+/* The rule for the instruction at `pc`: one byte back from a return address. */
+static inline uint64_t rule_for(uintptr_t pc, struct cfi_space *space) {
+    const uint64_t rule = rule_cached(pc);
+    return likely(rule != 0) ? rule : rule_find(pc, space);
+}
+
+/* Puts a rule into the cache, in the place of another one for the same instruction. Only for modules that are never
+ * unloaded. */
+void rule_keep(uintptr_t pc, uint64_t rule);
 
 /* A guessed frame pointer must not be further above the stack pointer than this. */
 #define GUESS_MOST 0x4000

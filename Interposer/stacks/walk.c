@@ -14,7 +14,8 @@ bool own_walk(struct machine_state state, struct pcs *pcs, struct cfi_space *cfi
     rules_check();
     pcs->complete = false;
     for (pcs->count = 0; pcs->count < pcs->most;) {
-        uint64_t rule = rule_for(state.pc - !exact, cfi);
+        const uintptr_t key = state.pc - !exact;
+        const uint64_t rule = rule_measured(rule_for(key, cfi), &state, key, &bounds);
         pcs->values[pcs->count++] = (void *)(state.pc + exact);
         enum step result = step(&state, rule, &bounds);
         if (result == STEP_INTERPRET) return false;

@@ -183,6 +183,6 @@ func measureResidence(of pid: pid_t, image: HeapImage, imageInode: UInt64) -> Re
     let pointers = stackPointers(of: pid)
     guard let mappings = try? residentMappings(of: pid), !mappings.isEmpty else { return nil }
     let allocator = ImageNames.baseName(image.allocator)
-    let isGlibc = allocator.hasPrefix("libc.so") || allocator.hasPrefix("libc-2")
+    let isGlibc = allocator.hasPrefix("libc.so.") || allocator.hasPrefix("libc-2")
     return residence(mappings, extents: extents, isGlibc: isGlibc, imageInode: imageInode, stackPointers: pointers)
 }

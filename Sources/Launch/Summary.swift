@@ -194,6 +194,8 @@ private final class StackLines {
     private struct Key: Hashable { var path: [UInt8], buildID: [UInt8], file: ExpectedFile? }
     private var symbols: [Key: ModuleSymbols?] = [:]
     private let demangler = Demangler()
+    /// What calls main, of glibc and of musl.
+    private static let starts: Set = ["__libc_start_main", "__libc_start_call_main", "libc_start_main_stage2"]
 
     /// The innermost function that doesn't belong to the runtime, and its two callers.
     func line(of frames: [ModuleFrame]) -> String {
@@ -203,7 +205,7 @@ private final class StackLines {
         var named = frames.prefix(64).map { (frame: $0, name: self.name($0)) }
         guard let innermost = named.first.map({ shortened($0.name) }) else { return "(no stack)" }
         // Frames that lead to main or to a thread's first function say nothing about the program either.
-        if let start = named.firstIndex(where: { $0.name == "__libc_start_main" }) { named.removeSubrange(start...) }
+        if let start = named.firstIndex(where: { Self.starts.contains($0.name) }) { named.removeSubrange(start...) }
         while let last = named.last, isRuntime(last.frame, last.name) { named.removeLast() }
         let own = named.drop { isRuntime($0.frame, $0.name) }
         return own.isEmpty ? innermost : own.prefix(3).map { shortened($0.name) }.joined(separator: " ← ")

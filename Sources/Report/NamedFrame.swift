@@ -105,8 +105,8 @@ package struct NamedFrame {
     }
 
     private static let startup: Set<String> = [
-        "_start", "__libc_start_main", "__libc_start_main@@GLIBC_2.34", "__libc_start_main_impl",
-        "__libc_start_call_main",
+        "_start", "_start_c", "libc_start_main_stage2", "__libc_start_main", "__libc_start_main@@GLIBC_2.34",
+        "__libc_start_main_impl", "__libc_start_call_main",
         "clone", "__clone", "clone3", "__clone3", "start_thread", "thread_start",
     ]
 }

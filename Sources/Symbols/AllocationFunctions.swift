@@ -85,9 +85,15 @@ package enum AllocationFunctions {
 
 /// Libraries between programs and the kernel, by the names of their files.
 package enum RuntimeLibraries {
-    private static let beginnings = [
-        "libheapsum.so", "libc.so", "libc-2", "ld-linux", "libstdc++.so", "libc++.so", "libc++abi.so", "libgcc_s.so",
+    /// glibc's, and musl's, which is its loader, too.
+    private static let libc = ["libc.so", "libc-2", "ld-musl-", "libc.musl-"]
+    /// A library that a Python wheel brings along has a hyphen and a number in its name.
+    private static let others = [
+        "libheapsum.so", "ld-linux", "libstdc++.so", "libstdc++-", "libc++.so", "libc++abi.so", "libgcc_s.so",
+        "libgcc_s-",
     ]
 
-    package static func contains(file: String) -> Bool { beginnings.contains { file.hasPrefix($0) } }
+    package static func contains(file: String) -> Bool { isLibc(file: file) || others.contains { file.hasPrefix($0) } }
+
+    package static func isLibc(file: String) -> Bool { libc.contains { file.hasPrefix($0) } }
 }

@@ -218,6 +218,9 @@ private let memoryGroup: (parent: String, limit: String)? = {
             }
             #expect(kept.max() == 1000 && kept.count == (end == "fork" ? 2 : 1), "\(end): \(kept)")
         }
+        // The summary has the program's functions, and not what of the C library has called main.
+        let summary = try scratch.record(["./program", "exit"], options: ["-o", "told"], library: Built.interposer)
+        #expect(summary.messages.contains(" main\n") && !summary.messages.contains("ld-musl"), "\(summary.messages)")
     }
 
     @Test func muslsStaticProgramsAreRefusedWithAWayOut() throws {

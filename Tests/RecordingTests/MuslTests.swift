@@ -26,6 +26,8 @@ struct Build: CustomTestStringConvertible, Sendable {
     // Without the option for the linker, Debian's musl-gcc makes no table of call frame information.
     static let musl = Build(
         testDescription: "musl", command: "musl-gcc -O1 -g -w -Wl,--eh-frame-hdr -o program %s", isMusls: true)
+    static let muslWithoutTable = Build(
+        testDescription: "musl, without a table", command: "musl-gcc -O2 -g -w -o program %s", isMusls: true)
     static let statics = [
         Build(testDescription: "glibc, static", command: "gcc -static -O1 -g -w -o program %s \(linked)"),
         Build(testDescription: "glibc, static PIE", command: "gcc -static-pie -O1 -g -w -o program %s \(linked)"),
@@ -129,6 +131,29 @@ private func counts(_ output: String) throws -> (bytes: UInt64, blocks: UInt64) 
             let held = try recording.images(of: program).map { try Reduced($0.image).holding("main") }
             #expect(held.filter { $0.bytes == 1234 && $0.blocks == 1 }.count == 2, "\(program): \(held)")
         }
+    }
+
+    /// musl's functions have no tables, and a program that is linked without one has none, either. Each block belongs
+    /// to the program's function all the same, and its stack leads to main. In a program without a table it doesn't
+    /// lead through functions that libc calls by a pointer.
+    @Test(arguments: [Build.musl, Build.muslWithoutTable, Build.statics[2]])
+    func stacksLeadThroughFunctionsWithoutTables(build: Build) throws {
+        let scratch = try Scratch()
+        try scratch.build("through_libc.c", build)
+        let (plain, recording) = try scratch.runBothWays("./program")
+        #expect(plain.exitStatus == 0 && recording.outcome == plain, "\(recording.outcome)")
+        let image = try #require(try recording.images(of: "program").first).image
+        let reduced = try Reduced(image)
+        // The program's own counts: a function, its blocks.
+        let expected = plain.output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+        #expect(expected.count >= 8)
+        let hasTable = build.testDescription != Build.muslWithoutTable.testDescription
+        for line in expected where hasTable || !["sorts", "compares", "raises", "handles"].contains(line[0]) {
+            let held = reduced.reduction.rows.filter { reduced.functions($0).contains(line[0]) }
+            #expect(held.reduce(0) { $0 + $1.blocks } == UInt64(line[1]), "\(line)")
+            for row in held { #expect(reduced.functions(row).contains("main"), "\(reduced.functions(row))") }
+        }
+        #expect((image.losses.cut_stacks == 0) == hasTable)
     }
 
     @Test func aStaticProgramIsRecordedOnRequestAlone() throws {

@@ -50,4 +50,35 @@ static bool is_jump(uintptr_t function) {
     return *at == 0xE9 || *at == 0xEB || (at[0] == 0xFF && (at[1] & 0x38) == 0x20);
 }
 
+/* The address in the word of memory that an instruction's last four bytes lead to, from the instruction's end. */
+static uintptr_t address_in_word(const uint8_t *distance, uintptr_t end) {
+    int32_t bytes;
+    uintptr_t address;
+    memcpy(&bytes, distance, sizeof bytes);
+    return memory_fetch(&address, end + (uintptr_t)(intptr_t)bytes, sizeof address) ? address : 0;
+}
+
+/* The function that an entry of a PLT leads to; `function` itself if it is none, and 0 if it can't be read. */
+static uintptr_t behind_stub(uintptr_t function) {
+    static const uint8_t endbr64[] = {0xF3, 0x0F, 0x1E, 0xFA};
+    uint8_t bytes[12];
+    if (!memory_fetch(bytes, function, sizeof bytes)) return 0;
+    const uint8_t *at = memcmp(bytes, endbr64, sizeof endbr64) == 0 ? bytes + sizeof endbr64 : bytes;
+    if (*at == 0xF2) at++; /* bnd */
+    if (at[0] != 0xFF || at[1] != 0x25) return function;
+    return address_in_word(at + 2, function + (uintptr_t)(at - bytes) + 6);
+}
+
+/* The function that the call before a return address calls, directly, by a PLT's entry, or by an address in a GOT. 0 if
+ * that can't be told. */
+static uintptr_t called_before(uintptr_t address) {
+    uint8_t bytes[6];
+    int32_t distance;
+    if (!memory_fetch(bytes, address - sizeof bytes, sizeof bytes)) return 0;
+    if (bytes[0] == 0xFF && bytes[1] == 0x15) return address_in_word(bytes + 2, address);
+    if (bytes[1] != 0xE8) return 0;
+    memcpy(&distance, bytes + 2, sizeof distance);
+    return behind_stub(address + (uintptr_t)(intptr_t)distance);
+}
+
 #endif

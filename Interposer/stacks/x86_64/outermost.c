@@ -40,14 +40,18 @@ static bool is_first_call_of_thread(uintptr_t word) {
     return is_in_libc(word) && memory_fetch(bytes, word, sizeof bytes) && memcmp(bytes, ending, sizeof ending) == 0;
 }
 
+bool outermost_is_first_call(uintptr_t word) { return is_first_call_of_program(word) || is_first_call_of_thread(word); }
+
 bool outermost_is(uintptr_t pc, uintptr_t sp, const struct cfi_bounds *bounds) {
     for (size_t i = 0; i < KNOWN_MOST; i++)
         if (load_relaxed(&known[i]) == pc) return true;
     if (!is_in_libc(pc) || !is_return_address(pc)) return false;
     if (is_first_call_of_thread(pc)) return true;
     for (size_t i = 0; i < WORDS_MOST && holds(*bounds, sp); i++, sp += sizeof(uintptr_t)) {
+        /* Another thread may be about to unmap what lies above this thread's stack. */
+        if (sp % HEAP_PAGE_BYTES == 0 && !memory_is_readable(sp)) return false;
         const uintptr_t word = word_at(sp);
-        if (is_first_call_of_program(word) || is_first_call_of_thread(word)) {
+        if (outermost_is_first_call(word)) {
             for (size_t place = 0; place < KNOWN_MOST; place++) {
                 uintptr_t none = 0;
                 if (cas_relaxed(&known[place], &none, pc)) break;

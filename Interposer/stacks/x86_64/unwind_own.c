@@ -99,7 +99,7 @@ __attribute__((noinline)) void own_interpret(struct pcs *pcs, struct cfi_space *
         pcs->values[pcs->count++] = (void *)(pc + exact);
         if (!cfi_find_row(pc - !exact, cfi)) {
             struct machine_state state = {pc, sp, registers.values[6]};
-            enum step result = step(&state, rule_guess(), &bounds);
+            enum step result = step(&state, rule_measured(rule_guess(), &state, pc - !exact, &bounds), &bounds);
             pcs->complete = result == STEP_END;
             if (result != STEP_DONE) break;
             exact = false;

@@ -2,6 +2,7 @@
 
 import HeapImage
 import Reduce
+import Symbols
 import Text
 
 extension Table {
@@ -150,7 +151,7 @@ extension Table {
             let body = module.isEmpty ? name : "\(padded(name, nameWidth))  \(module)"
             let isDim =
                 named[index].isStartup || named[index].frame.module == SpecialModule.cut
-                || (main.map { index > $0 } ?? false && named[index].moduleName?.hasPrefix("libc.so") == true)
+                || (main.map { index > $0 } ?? false && named[index].moduleName.map(RuntimeLibraries.isLibc) == true)
             try out.write(
                 indent
                     + (isDim

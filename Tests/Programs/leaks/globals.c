@@ -34,6 +34,13 @@ static NOINLINE void *block(size_t bytes) {
     return made;
 }
 
+/* Blocks of all small sizes: which ones musl puts on such a page depends on what else is loaded. */
+static NOINLINE void fill(void) {
+    static void *volatile filler[64][12];
+    size_t bytes = 12;
+    for (int i = 0; i < 64; i++, bytes += 8 + bytes / 16)
+        for (int k = 0; k < 12; k++) filler[i][k] = block(bytes);
+}
 static NOINLINE void hold(void) {
     initialized = block(104);
     zeroed = block(120);
@@ -89,6 +96,7 @@ int main(int argc, char **argv) {
     pthread_t thread;
     pthread_key_create(&key, NULL);
     if (argc > 1) load(argv[1]);
+    fill();
     lose();
     hold();
     give_to_libc();
