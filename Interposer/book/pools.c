@@ -407,6 +407,8 @@ void pools_request_places(uint64_t changed, uint64_t refused, uint64_t unsure) {
     if (has_image()) add_places(&found);
 }
 
+void pools_request_unread(void) { add_relaxed(&sums()->lost_blocks, 1); }
+
 void pools_request_came(void) { add_relaxed(&request_sums()->requests, 1); }
 
 const struct heap_request_sums *pools_requests(void) {

@@ -59,8 +59,9 @@ void pools_each(bool (*take)(const struct heap_mapping *mapping));
 /* Adds to the counts of places in the program's code, in this image and in each later one. */
 void pools_request_places(uint64_t places, uint64_t refused, uint64_t unsure);
 
-/* Counts a request. */
+/* Counts a request; or one whose words can't be read safely, as a block that is not booked. */
 void pools_request_came(void);
+void pools_request_unread(void);
 
 /* The counts, if there are any; else NULL. */
 const struct heap_request_sums *pools_requests(void);

@@ -42,9 +42,10 @@ static uint32_t levels_under_way(uintptr_t frame) {
     uint32_t level = local.level;
     while (level > 0) {
         uintptr_t owner = local.owners[level - 1];
+        if (owner == 0) break; /* interrupted within hook_own */
         bool there = !(alternate.ss_flags & SS_DISABLE) && owner - start < alternate.ss_size;
         if (here == there ? frame < owner : here) break; /* it was interrupted by the signal whose handler called us */
-        level--;
+        local.owners[--level] = 0;
     }
     if (level == 0) local.unwinding = 0;
     if (level == 0 && local.record != NULL) ring_settle(local.record, local.ring, local.index);
@@ -68,11 +69,7 @@ bool hook_enter(struct hook *hook, struct machine_frame frame, uintptr_t caller)
     if (local.image != load_acquire(&image_number)) thread_attach();
     hook->ours = ours;
     hook->level = ours ? HOOK_LEVELS : level;
-    if (hook->level < HOOK_LEVELS) {
-        local.owners[level] = hook->frame.fp;
-        fence_compiler(); /* as in hook_enter_plainly */
-        local.level = level + 1;
-    }
+    if (hook->level < HOOK_LEVELS) hook_own(level, hook->frame.fp);
     return true;
 }
 

@@ -33,7 +33,6 @@ enum {
 #define WORDS 6
 /* The words of the macros lie in the caller's frame, or in the red zone below it. */
 #define RED_ZONE_BYTES 128u
-#define NEAR (16u << 10)
 
 /* Whether the block is handed out: then the stack is its owner's. */
 static bool allocates(uint64_t code) {
@@ -74,18 +73,23 @@ static void book_other(const uint64_t *words) {
     }
 }
 
-/* Copies the words. On a processor a request reads nothing, so whatever the register holds must do no harm. */
-static bool fetch(uint64_t *to, const uint64_t *words, uintptr_t sp) {
-    if ((uintptr_t)words - (sp - RED_ZONE_BYTES) > NEAR)
-        return system_may_look() && memory_fetch(to, (uintptr_t)words, WORDS * sizeof *words);
-    for (int i = 0; i < WORDS; i++) to[i] = ((const volatile uint64_t *)words)[i];
-    return true;
-}
-
 static bool is_booked(void) { return likely(local.ready) && hook_is_live() && ranges_are_booked(); }
 
+/* Copies the words. On a processor a request reads nothing, so whatever the register holds must do no harm. Surely
+ * there is the stack from our own frame, where `to` is, to the end of the page in which our return address lies. */
+static bool fetch(uint64_t *to, uintptr_t words, uintptr_t sp) {
+    const uintptr_t returns = sp - RED_ZONE_BYTES - sizeof(uintptr_t), end = (returns | (HEAP_PAGE_BYTES - 1)) + 1;
+    if (words >= (uintptr_t)to && words <= end - WORDS * sizeof *to) {
+        for (int i = 0; i < WORDS; i++) to[i] = ((const volatile uint64_t *)words)[i];
+        return true;
+    }
+    if (system_may_look()) return memory_fetch(to, words, WORDS * sizeof *to);
+    if (is_booked()) pools_request_unread();
+    return false;
+}
+
 __attribute__((used, visibility("hidden"))) void requests_take(
-    const uint64_t *words, uintptr_t pc, uintptr_t sp, uintptr_t fp) {
+    uintptr_t words, uintptr_t pc, uintptr_t sp, uintptr_t fp) {
     uint64_t request[WORDS];
     if (hook_is_asleep(hook_word()) || !fetch(request, words, sp)) return;
     if (request[0] < REQUEST_MALLOCLIKE || request[0] > REQUEST_RESIZE || request[0] == REQUEST_EXISTS) return;

@@ -16,6 +16,6 @@ void requests_opened(uintptr_t address);
  * the code that makes it, at the instruction behind the request. It answers nothing: without Valgrind each request
  * leaves its default, and the program must not see a difference. Async-signal-safe; keeps errno and vectors.
  */
-void requests_take(const uint64_t *words, uintptr_t pc, uintptr_t sp, uintptr_t fp);
+void requests_take(uintptr_t words, uintptr_t pc, uintptr_t sp, uintptr_t fp);
 
 #endif

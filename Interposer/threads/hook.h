@@ -73,13 +73,26 @@ static inline __attribute__((always_inline)) bool hook_is_asleep(uint64_t word) 
 /* Whether every allocation is booked and this thread has all that a common event needs. Asked before anything else. */
 static inline __attribute__((always_inline)) bool hook_is_plain(uint64_t word) { return likely(word == local.plain); }
 
+/* Takes a level for this frame. A free level has no owner. So a signal handler that runs before the level is taken
+ * takes it and leaves it free, and one that runs between the two stores finds a level whose owner is not known yet. */
+static inline __attribute__((always_inline)) void hook_own(uint32_t level, uintptr_t frame) {
+    local.level = level + 1;
+    fence_compiler();
+    local.owners[level] = frame;
+}
+
+/* Gives it back. */
+static inline __attribute__((always_inline)) void hook_disown(uint32_t level) {
+    local.owners[level] = 0;
+    fence_compiler();
+    local.level = level;
+}
+
 /* After hook_is_plain: enters a hook if this thread is in none. If it returns false, call hook_enter. `frame` is
  * HOOK_FRAME. */
 static inline __attribute__((always_inline)) bool hook_enter_idle(struct machine_frame frame) {
     if (unlikely(local.busy != LOCAL_IDLE)) return false;
-    local.owners[0] = frame.fp;
-    fence_compiler(); /* a signal handler that runs in between finds the level free, and leaves it free */
-    local.level = 1;
+    hook_own(0, frame.fp);
     return true;
 }
 
@@ -97,11 +110,11 @@ static inline __attribute__((always_inline)) bool hook_enter_sampled(struct mach
 /* Leaves a hook that one of the above entered. */
 static inline __attribute__((always_inline)) void hook_leave_plainly(void) {
     fence_compiler(); /* the event is booked before a handler can see the level free */
-    local.level = 0;
+    hook_disown(0);
 }
 
 static inline void hook_leave(const struct hook *hook) {
-    if (likely(hook->level < HOOK_LEVELS)) local.level = hook->level;
+    if (likely(hook->level < HOOK_LEVELS)) hook_disown(hook->level);
 }
 
 /* Whether a ring can take the event: the hook is at level 0 and its thread has a record. */

@@ -61,7 +61,7 @@ struct local {
      * is entered; `left_inside` is the same, checked inside a hook. One of the two is in use, and the other is 0.
      * `first_left` is the countdown's last start, `random` the generator. */
     uint64_t left, left_inside, first_left, random;
-    uintptr_t owners[HOOK_LEVELS]; /* the frame pointers of those hooks */
+    uintptr_t owners[HOOK_LEVELS]; /* the frame pointers of those hooks; 0: free, or not known yet */
     struct heap_thread *record;    /* NULL: no record was left */
     struct heap_ring *ring;
     struct scratch *scratch; /* NULL: no memory for it; this thread's stacks are empty */

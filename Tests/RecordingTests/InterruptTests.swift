@@ -31,6 +31,29 @@ import Testing
         #expect(reduced.totals.history.map { $0.allocatedBytes - $0.freedBytes } == reduced.totals.liveBytes)
     }
 
+    #if arch(x86_64)
+        /// A handler that allocates at each instruction of an allocation finds its own stack, and leaves that of the
+        /// interrupted one.
+        @Test(arguments: ["", "65536", "1"]) func aHandlerAllocatesAtEachInstruction(interval: String) throws {
+            let scratch = try Scratch()
+            var variables = try bump(scratch)
+            if !interval.isEmpty { variables["HEAPSUM_SAMPLE"] = interval }
+            try scratch.prepare("cc -std=gnu17 -O1 -g -o stepped '\(Built.root)/Tests/Programs/stepped.c'")
+            let outcome = try scratch.run([scratch.file("stepped")], variables: variables)
+            #expect(outcome.exitStatus == 0, "\(outcome)")
+            let steps = try #require(UInt64(outcome.output.split(separator: "\n").joined()))
+            #expect(steps > 100)
+            let image = try Recording(scratch: scratch, outcome: outcome).image(of: "stepped")
+            let reduced = try Reduced(image)
+            #expect(!image.damaged)
+            guard interval != "65536" else { return } // none of these few is drawn, as a rule
+            for name in ["first", "second", "third"] {
+                #expect(reduced.holding(name).blocks == 1 && reduced.holding(name).bytes == 72, "\(name)")
+            }
+            #expect(reduced.holding("in_handler").blocks == steps)
+        }
+    #endif
+
     /// Runs it with `times` SIGUSR2 between "ready" and a line on its standard input.
     private func run(_ how: String, times: Int, recorded: Bool, dumps: Bool) throws -> Recording {
         let scratch = try Scratch()
