@@ -25,18 +25,29 @@ struct CLibrary: CustomTestStringConvertible, Sendable {
             isStatic: true),
     ]
 
-    func build(in scratch: Scratch) throws {
+    func build(in scratch: Scratch, padding: Int) throws {
         let sources = "\(Built.root)/Tests/Programs/leaks"
         let (front, options) = (compiler.split(separator: " ").first ?? "", compiler.drop { $0 != " " })
-        try scratch.prepare("\(front) -O1 -g -o globals '\(sources)/globals.c'\(options)")
+        try scratch.prepare("\(front) -O1 -g -DPADDING=\(padding) -o globals '\(sources)/globals.c'\(options)")
         if !isStatic { try scratch.prepare("\(front) -O1 -g -fPIC -shared -o liblocal.so '\(sources)/local.c'") }
     }
 }
 
 @Suite struct GlobalsTests {
     @Test(arguments: CLibrary.all) func whatVariablesHoldIsReachable(library: CLibrary) throws {
+        // How many blocks musl puts beside the program's variables depends on where these end, and on what is loaded.
+        var near = 0
+        for padding in stride(from: 1, to: 4096, by: 1023) where near == 0 {
+            near = try blocksBesideVariables(library, padding: padding)
+            if !library.isMusls || library.isStatic { return }
+        }
+        #expect(near > 0, "no block lies beside the program's variables: this shows nothing of musl")
+    }
+
+    /// Checks the verdicts; the number of blocks on the pages of the program's variables.
+    private func blocksBesideVariables(_ library: CLibrary, padding: Int) throws -> Int {
         let scratch = try Scratch()
-        try library.build(in: scratch)
+        try library.build(in: scratch, padding: padding)
         let watched = try Watched(
             [scratch.file("globals")] + (library.isStatic ? [] : [scratch.file("liblocal.so")]))
         let rows = try watched.rows()
@@ -51,8 +62,6 @@ struct CLibrary: CustomTestStringConvertible, Sendable {
             let count = size == 136 ? 100 : [216, 232, 248].contains(size) ? 4 : 1
             #expect(held.contains { $0.bytes == size * count && $0.blocks == count }, "\(size): \(held)")
         }
-        // Else this shows nothing of musl, whose loader gives those pages away.
-        let near = try #require(try watched.lines().first.flatMap { Int($0) })
-        #expect(near > 0 || !library.isMusls || library.isStatic, "no block lies beside the program's variables")
+        return try #require(try watched.lines().first.flatMap { Int($0) })
     }
 }

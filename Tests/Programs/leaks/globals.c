@@ -3,6 +3,8 @@
  * their own, so that a report names it. Some blocks lie on the pages of the program's own variables if the C library
  * gives malloc the rest of those pages: their number is printed.
  *
+ * -DPADDING=BYTES moves the end of its variables within their last page.
+ *
  * usage: globals [LIBRARY], whose hold_locally() holds a block by a thread-local variable. Without dlopen: -DSTATIC
  */
 #ifndef STATIC
@@ -23,6 +25,10 @@ extern char end[]; /* of the program's variables */
 static void *volatile initialized = end;
 static void *volatile zeroed;
 static void *volatile table[100000];
+#ifndef PADDING
+#define PADDING 1
+#endif
+static volatile char padding[PADDING];
 static _Thread_local void *volatile local;
 static pthread_key_t key;
 static atomic_int waiting;
@@ -43,6 +49,7 @@ static NOINLINE void fill(void) {
 }
 static NOINLINE void hold(void) {
     initialized = block(104);
+    padding[0] = 1;
     zeroed = block(120);
     for (int i = 0; i < 100; i++) table[i * 1000] = block(136);
     local = block(152);
