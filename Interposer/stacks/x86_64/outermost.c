@@ -10,6 +10,7 @@
 #include "base/atomics.h"
 #include "base/loader.h"
 #include "base/symbols.h"
+#include "include/heap_image.h"
 #include "stacks/cfi.h"
 #include "stacks/return_address.h"
 #include "stacks/step.h"
@@ -21,6 +22,19 @@
 
 #define KNOWN_MOST 16
 static uintptr_t known[KNOWN_MOST];
+
+/* For a pc whose frame is another: how often that was found. To look at so many words at each allocation would take
+ * milliseconds. A word is the pc and the number. */
+#define INNER_LOG2 8
+#define INNER_LOOKS 8
+static uint64_t inner[1u << INNER_LOG2];
+
+static uint64_t *inner_word(uintptr_t pc) { return &inner[(pc ^ pc >> INNER_LOG2) & ((1u << INNER_LOG2) - 1)]; }
+
+static uint64_t looks_of(uintptr_t pc) {
+    const uint64_t word = load_relaxed(inner_word(pc));
+    return word >> 8 == pc ? word & 0xFF : 0;
+}
 
 /* Whether a return address is in libc. In a static program libc is a part of the program, and only the lack of call
  * frame information marks it. */
@@ -42,23 +56,35 @@ static bool is_first_call_of_thread(uintptr_t word) {
 
 bool outermost_is_first_call(uintptr_t word) { return is_first_call_of_program(word) || is_first_call_of_thread(word); }
 
-bool outermost_is(uintptr_t pc, uintptr_t sp, const struct cfi_bounds *bounds) {
-    for (size_t i = 0; i < KNOWN_MOST; i++)
-        if (load_relaxed(&known[i]) == pc) return true;
-    if (!is_in_libc(pc) || !is_return_address(pc)) return false;
-    if (is_first_call_of_thread(pc)) return true;
+/* Whether one of the words from `sp` on is the return address of a first call, before any of the program's own. */
+static bool leads_to_first_call(uintptr_t sp, const struct cfi_bounds *bounds) {
     for (size_t i = 0; i < WORDS_MOST && holds(*bounds, sp); i++, sp += sizeof(uintptr_t)) {
         /* Another thread may be about to unmap what lies above this thread's stack. */
         if (sp % HEAP_PAGE_BYTES == 0 && !memory_is_readable(sp)) return false;
         const uintptr_t word = word_at(sp);
-        if (outermost_is_first_call(word)) {
-            for (size_t place = 0; place < KNOWN_MOST; place++) {
-                uintptr_t none = 0;
-                if (cas_relaxed(&known[place], &none, pc)) break;
-            }
-            return true;
-        }
-        if (loader_guess(word) == GUESS_CODE && !is_in_libc(word) && is_return_address(word)) return false;
+        if (outermost_is_first_call(word)) return true;
+        if (word < HEAP_PAGE_BYTES || word >> (HEAP_ADDRESS_BITS - 1) != 0) continue;
+        if (word - bounds->low < bounds->high - bounds->low) continue; /* a pointer into the stack */
+        /* the search of the modules comes last: it costs dozens of system calls */
+        if (!is_in_libc(word) && is_return_address(word) && loader_guess(word) == GUESS_CODE) return false;
     }
     return false;
+}
+
+bool outermost_is(uintptr_t pc, uintptr_t sp, const struct cfi_bounds *bounds) {
+    for (size_t i = 0; i < KNOWN_MOST; i++)
+        if (load_relaxed(&known[i]) == pc) return true;
+    const uint64_t looks = looks_of(pc);
+    if (looks == INNER_LOOKS) return false;
+    if (!is_in_libc(pc) || !is_return_address(pc)) return false;
+    if (is_first_call_of_thread(pc)) return true;
+    if (!leads_to_first_call(sp, bounds)) {
+        store_relaxed(inner_word(pc), (uint64_t)pc << 8 | (looks + 1));
+        return false;
+    }
+    for (size_t place = 0; place < KNOWN_MOST; place++) {
+        uintptr_t none = 0;
+        if (cas_relaxed(&known[place], &none, pc)) break;
+    }
+    return true;
 }
