@@ -26,7 +26,7 @@ static uintptr_t known[KNOWN_MOST];
 /* For a pc whose frame is another: how often that was found. To look at so many words at each allocation would take
  * milliseconds. A word is the pc and the number. */
 #define INNER_LOG2 8
-#define INNER_LOOKS 8
+#define INNER_LOOKS 2
 static uint64_t inner[1u << INNER_LOG2];
 
 static uint64_t *inner_word(uintptr_t pc) { return &inner[(pc ^ pc >> INNER_LOG2) & ((1u << INNER_LOG2) - 1)]; }
