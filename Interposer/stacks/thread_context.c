@@ -124,27 +124,21 @@ static inline bool are_equal(const uint8_t *one, const uint8_t *other, uint32_t 
 
 /* ---- A record ------------------------------------------------------------------------------------------------- */
 
-/* Whether [start, end) can be read. Asked of the kernel once for a record, and again when modules have changed: the
- * record may be in one that is gone. A writer takes a record out of the variable before it frees it. */
-static bool is_readable(struct thread_context *context, uintptr_t start, uintptr_t end) {
-    const uint32_t generation = loader_generation();
-    const bool is_known =
-        context->start == start && context->generation == generation && likely(load_relaxed(&loader_closing) == 0);
-    if (likely(is_known) && likely(context->end >= end)) return true;
-    for (uintptr_t at = (is_known ? context->end : start) & ~(uintptr_t)7; at < end; at = (at | 4095) + 1)
+/* Whether [start, end) can be read. The kernel is asked each time, because a program may take the memory away while the
+ * pointer still leads there. */
+static bool is_readable(uintptr_t start, uintptr_t end) {
+    for (uintptr_t at = start & ~(uintptr_t)7; at < end; at = (at | (HEAP_PAGE_BYTES - 1)) + 1)
         if (!memory_is_readable(at)) return false;
-    context->start = start;
-    context->end = end;
-    context->generation = generation;
     return true;
 }
 
 static uint32_t read_record(struct thread_context *context, uintptr_t at) {
     const struct record *record = (const struct record *)at;
-    if (at % 2 != 0 || !is_readable(context, at, at + sizeof *record)) return unread;
+    const uintptr_t end = at + sizeof *record, next_page = ((end - 1) | (HEAP_PAGE_BYTES - 1)) + 1;
+    if (at % 2 != 0 || !is_readable(at, end)) return unread;
     if (record->valid != 1) return 0;
     const uint32_t bytes = record->attributes_bytes;
-    if (bytes > THREAD_CONTEXT_MOST || !is_readable(context, at, at + sizeof *record + bytes)) return unread;
+    if (bytes > THREAD_CONTEXT_MOST || !is_readable(next_page, end + bytes)) return unread;
     const uint64_t now_ms = thread_clock()->milliseconds;
     const uint64_t key = process_context_key(options.otel_context, now_ms, false);
     if (likely(context->key == key) && likely(key != 0) && likely(context->bytes == bytes)

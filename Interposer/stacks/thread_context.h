@@ -14,12 +14,10 @@
 
 /* What a thread remembers of the record that it looked at last, for one level of hooks. */
 struct thread_context {
-    uint64_t key;         /* of the attributes' names (process_context.h), when the tag was found; 0: no tag is known */
-    uint64_t again_ms;    /* from then on the tag may be another: a number was not known */
-    uint32_t tag;         /* 0: the record does not have the attribute */
-    uint32_t bytes;       /* of the attributes, which follow */
-    uintptr_t start, end; /* the record, which could be read … */
-    uint32_t generation;  /* … before modules changed */
+    uint64_t key;      /* of the attributes' names (process_context.h), when the tag was found; 0: no tag is known */
+    uint64_t again_ms; /* from then on the tag may be another: a number was not known */
+    uint32_t tag;      /* 0: the record does not have the attribute */
+    uint32_t bytes;    /* of the attributes, which follow */
     uint8_t attributes[THREAD_CONTEXT_MOST];
 };
 
@@ -29,8 +27,8 @@ struct hook;
 void thread_context_start(void);
 
 /* Sets this thread's tag to the attribute of its record, or to what the program set. In a hook of a thread with scratch
- * memory. Async-signal-safe, no allocation, no lock. Cost: a load if the thread has no record; a comparison of its
- * attributes if they are those of the last time; else a walk through them. */
+ * memory. Async-signal-safe, no allocation, no lock. Cost: a load if the thread has no record; else a system
+ * call, and a comparison of its attributes with those of the last time, or a walk through them. */
 void thread_context_look(const struct hook *hook);
 
 #endif

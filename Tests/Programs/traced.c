@@ -324,6 +324,14 @@ static void run_odd(void) {
     writer->publish("tls_v1", names, 3);
     wait_a_moment();
     keep(1300);
+    struct traced_record *taken_away = (struct traced_record *)page;
+    change(taken_away, "GET", "/right");
+    writer->attach(taken_away);
+    keep(1400);
+    mprotect(page, 4096, PROT_NONE); /* the pointer still leads there */
+    keep(1500);
+    munmap(page, 4096);
+    keep(1600);
     writer->attach(NULL);
 }
 

@@ -237,10 +237,11 @@ struct Writer: CustomTestStringConvertible, Sendable {
     @Test func whatCannotBeReadIsCounted() throws {
         let recording = try record(.program, ["odd"])
         let image = try recording.image(of: "traced")
-        let unread: [UInt64] = [100, 200, 300, 400, 500, 700, 900, 1000, 1100, 1200]
-        let found = try tags(image, unread + [600, 800, 1300])
+        let unread: [UInt64] = [100, 200, 300, 400, 500, 700, 900, 1000, 1100, 1200, 1500, 1600]
+        let found = try tags(image, unread + [600, 800, 1300, 1400])
         for size in unread { #expect(found[size] == HEAP_TAG_UNREAD, "\(size)") }
         #expect(found[600] == "none" && found[800] == "http.route=/right" && found[1300] == "http.route=/right")
+        #expect(found[1400] == "http.route=/right")
         // Reports say so.
         let reduction = Reduction()
         try reduction.add(image)
