@@ -14,19 +14,12 @@
 #include "stacks/return_address.h"
 #include "stacks/step.h"
 #include "stacks/x86_64/measure.h"
+#include "stacks/x86_64/tries.h"
 
 /* For a pc that can't be proved: how often that was tried. A pointer may have called its function, and another call may
- * say more. A word is the pc and the number. */
-#define FAILED_LOG2 8
+ * say more. */
 #define TRIES 8
-static uint64_t failed[1u << FAILED_LOG2];
-
-static uint64_t *failed_word(uintptr_t pc) { return &failed[(pc ^ pc >> FAILED_LOG2) & ((1u << FAILED_LOG2) - 1)]; }
-
-static uint64_t tries_of(uintptr_t pc) {
-    const uint64_t word = load_relaxed(failed_word(pc));
-    return word >> 8 == pc ? word & 0xFF : 0;
-}
+static struct tries failed;
 
 /* The rule of a frame whose return address is at `place`; 0 if the measured function has it elsewhere. */
 static uint64_t rule_for_place(
@@ -51,8 +44,7 @@ static uint64_t prove(const struct machine_state *state, bool is_return, const s
         if (!is_beyond && (place % HEAP_PAGE_BYTES != 0 || memory_is_readable(place))) word = word_at(place);
         else if (!memory_fetch(&word, place, sizeof word)) return 0;
         is_beyond |= outermost_is_first_call(word);
-        if (word < HEAP_PAGE_BYTES || word >> (HEAP_ADDRESS_BITS - 1) != 0) continue;
-        if (word - bounds->low < bounds->high - bounds->low) continue; /* a pointer into the stack */
+        if (is_no_code(word, bounds)) continue;
         const uintptr_t start = called_function(word);
         if (start == 0 || loader_guess(word) != GUESS_CODE || !is_return_address(word)) continue;
         if (loader_guess(start) != GUESS_CODE || cfi_has_entry(start)) continue;
@@ -69,10 +61,10 @@ uint64_t rule_measured(
     if (rule_kind(rule) != RULE_GUESS || !loader_has_musl() || state->sp % 8 != 0) return rule;
     const uint64_t known = rule_cached(key);
     if (known != 0 && rule_kind(known) != RULE_GUESS) return known & ((1ull << RULE_BITS) - 1);
-    const uint64_t tries = tries_of(key);
+    const uint64_t tries = tries_of(&failed, key);
     if (tries == TRIES || loader_guess(key) != GUESS_CODE) return rule;
     const uint64_t proved = prove(state, key != state->pc, bounds);
     if (proved != 0) rule_keep(key, proved);
-    else store_relaxed(failed_word(key), (uint64_t)key << 8 | (tries + 1));
+    else tries_set(&failed, key, tries + 1);
     return proved != 0 ? proved : rule;
 }

@@ -14,6 +14,7 @@
 #include "stacks/cfi.h"
 #include "stacks/return_address.h"
 #include "stacks/step.h"
+#include "stacks/x86_64/tries.h"
 
 /* Bytes of the program's first instructions: _start and what it jumps to (musl, crt/crt1.c). */
 #define FIRST_BYTES 96
@@ -24,17 +25,9 @@
 static uintptr_t known[KNOWN_MOST];
 
 /* For a pc whose frame is another: how often that was found. To look at so many words at each allocation would take
- * milliseconds. A word is the pc and the number. */
-#define INNER_LOG2 8
+ * milliseconds. */
 #define INNER_LOOKS 2
-static uint64_t inner[1u << INNER_LOG2];
-
-static uint64_t *inner_word(uintptr_t pc) { return &inner[(pc ^ pc >> INNER_LOG2) & ((1u << INNER_LOG2) - 1)]; }
-
-static uint64_t looks_of(uintptr_t pc) {
-    const uint64_t word = load_relaxed(inner_word(pc));
-    return word >> 8 == pc ? word & 0xFF : 0;
-}
+static struct tries inner;
 
 /* Whether a return address is in libc. In a static program libc is a part of the program, and only the lack of call
  * frame information marks it. */
@@ -63,8 +56,7 @@ static bool leads_to_first_call(uintptr_t sp, const struct cfi_bounds *bounds) {
         if (sp % HEAP_PAGE_BYTES == 0 && !memory_is_readable(sp)) return false;
         const uintptr_t word = word_at(sp);
         if (outermost_is_first_call(word)) return true;
-        if (word < HEAP_PAGE_BYTES || word >> (HEAP_ADDRESS_BITS - 1) != 0) continue;
-        if (word - bounds->low < bounds->high - bounds->low) continue; /* a pointer into the stack */
+        if (is_no_code(word, bounds)) continue;
         /* the search of the modules comes last: it costs dozens of system calls */
         if (!is_in_libc(word) && is_return_address(word) && loader_guess(word) == GUESS_CODE) return false;
     }
@@ -74,12 +66,12 @@ static bool leads_to_first_call(uintptr_t sp, const struct cfi_bounds *bounds) {
 bool outermost_is(uintptr_t pc, uintptr_t sp, const struct cfi_bounds *bounds) {
     for (size_t i = 0; i < KNOWN_MOST; i++)
         if (load_relaxed(&known[i]) == pc) return true;
-    const uint64_t looks = looks_of(pc);
+    const uint64_t looks = tries_of(&inner, pc);
     if (looks == INNER_LOOKS) return false;
     if (!is_in_libc(pc) || !is_return_address(pc)) return false;
     if (is_first_call_of_thread(pc)) return true;
     if (!leads_to_first_call(sp, bounds)) {
-        store_relaxed(inner_word(pc), (uint64_t)pc << 8 | (looks + 1));
+        tries_set(&inner, pc, looks + 1);
         return false;
     }
     for (size_t place = 0; place < KNOWN_MOST; place++) {
