@@ -238,7 +238,7 @@ test-older-glibc: packages
 	@$(MAKE) --no-print-directory all
 	@scripts/test-older-glibc $(BUILD)/bin $(LIBRARY) .build/older
 
-# Other systems, other ways to link and to install, and Python's stacks, each a script of scripts/test-everywhere.d, as
+# Other systems, other ways to link and to install, and stacks of interpreters, each a script of test-everywhere.d, as
 # far as this machine can run it: PARTS=aarch64 chooses, STACKS and KILLS say how much.
 test-everywhere: packages
 	@scripts/install-packages --everywhere
