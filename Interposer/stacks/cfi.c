@@ -61,7 +61,7 @@ int64_t cfi_signed(const uint8_t **at, const uint8_t *end) {
     return (int64_t)value;
 }
 
-static uint64_t fixed(const uint8_t **at, const uint8_t *end, size_t bytes) {
+uint64_t cfi_fixed(const uint8_t **at, const uint8_t *end, size_t bytes) {
     uint64_t value = 0;
     if ((size_t)(end - *at) < bytes) {
         *at = end;
@@ -78,13 +78,13 @@ static uint64_t encoded(const uint8_t **at, const uint8_t *end, uint8_t encoding
     switch (encoding & PE_FORMAT) {
         case PE_ABSOLUTE:
         case PE_U8:
-        case PE_S8: value = fixed(at, end, 8); break;
+        case PE_S8: value = cfi_fixed(at, end, 8); break;
         case PE_ULEB: value = cfi_unsigned(at, end); break;
         case PE_SLEB: value = (uint64_t)cfi_signed(at, end); break;
-        case PE_U2: value = fixed(at, end, 2); break;
-        case PE_U4: value = fixed(at, end, 4); break;
-        case PE_S2: value = (uint64_t)(int64_t)(int16_t)fixed(at, end, 2); break;
-        case PE_S4: value = (uint64_t)(int64_t)(int32_t)fixed(at, end, 4); break;
+        case PE_U2: value = cfi_fixed(at, end, 2); break;
+        case PE_U4: value = cfi_fixed(at, end, 4); break;
+        case PE_S2: value = (uint64_t)(int64_t)(int16_t)cfi_fixed(at, end, 2); break;
+        case PE_S4: value = (uint64_t)(int64_t)(int32_t)cfi_fixed(at, end, 4); break;
         default: *at = end; return 0;
     }
     return (encoding & 0x70) == PE_PC_RELATIVE ? value + here : value;
@@ -95,8 +95,8 @@ static uint64_t encoded(const uint8_t **at, const uint8_t *end, uint8_t encoding
 static bool begin(const uint8_t *entry, const uint8_t *module_end, const uint8_t **contents, const uint8_t **end) {
     const uint8_t *at = entry;
     if (module_end - entry < 8) return false;
-    uint64_t length = fixed(&at, module_end, 4);
-    if (length == 0xFFFFFFFF) length = fixed(&at, module_end, 8);
+    uint64_t length = cfi_fixed(&at, module_end, 4);
+    if (length == 0xFFFFFFFF) length = cfi_fixed(&at, module_end, 8);
     if (length == 0 || length > (uint64_t)(module_end - at)) return false;
     *contents = at;
     *end = at + length;
@@ -107,15 +107,15 @@ static bool read_common(const uint8_t *at, const uint8_t *module_end, struct ent
     bool *has_augmentation) {
     const uint8_t *end;
     if (!begin(at, module_end, &at, &end)) return false;
-    if (fixed(&at, end, 4) != 0) return false; /* an FDE instead of a CIE */
-    uint8_t version = (uint8_t)fixed(&at, end, 1);
+    if (cfi_fixed(&at, end, 4) != 0) return false; /* an FDE instead of a CIE */
+    uint8_t version = (uint8_t)cfi_fixed(&at, end, 1);
     const uint8_t *augmentation = at;
     const uint8_t *terminator = memchr(at, 0, (size_t)(end - at));
     if ((version != 1 && version != 3) || terminator == NULL) return false;
     at = terminator + 1;
     entry->code_factor = cfi_unsigned(&at, end);
     entry->data_factor = cfi_signed(&at, end);
-    entry->return_register = version == 1 ? fixed(&at, end, 1) : cfi_unsigned(&at, end);
+    entry->return_register = version == 1 ? cfi_fixed(&at, end, 1) : cfi_unsigned(&at, end);
     *pointer_encoding = PE_ABSOLUTE;
     *has_augmentation = *augmentation == 'z';
     if (*augmentation != 0 && *augmentation != 'z') return false; /* "eh": from compilers before 2001 */
@@ -125,12 +125,12 @@ static bool read_common(const uint8_t *at, const uint8_t *module_end, struct ent
         const uint8_t *after = at + length;
         for (augmentation++; *augmentation != 0; augmentation++) {
             if (*augmentation == 'R') {
-                *pointer_encoding = (uint8_t)fixed(&at, after, 1);
+                *pointer_encoding = (uint8_t)cfi_fixed(&at, after, 1);
             } else if (*augmentation == 'P') {
-                uint8_t encoding = (uint8_t)fixed(&at, after, 1);
+                uint8_t encoding = (uint8_t)cfi_fixed(&at, after, 1);
                 encoded(&at, after, encoding);
             } else if (*augmentation == 'L') {
-                fixed(&at, after, 1);
+                cfi_fixed(&at, after, 1);
             } else if (*augmentation == 'S') {
                 entry->is_signal_frame = true;
 #if defined(__aarch64__)
@@ -154,7 +154,7 @@ static bool read_entry(
     const uint8_t *end;
     if (at < module_start || !begin(at, module_end, &at, &end)) return false;
     const uint8_t *pointer = at;
-    uint64_t back = fixed(&at, end, 4);
+    uint64_t back = cfi_fixed(&at, end, 4);
     if (back == 0 || back > (uint64_t)(pointer - module_start)) return false;
     uint8_t encoding;
     bool has_augmentation;
@@ -249,13 +249,13 @@ static bool run(
         switch (operation) {
             case 0x00: break; /* nop */
             case 0x01:
-                location = fixed(&at, end, 8);
+                location = cfi_fixed(&at, end, 8);
                 if (location > pc) return true;
                 break; /* set_loc */
             case 0x02:
             case 0x03:
             case 0x04: /* advance_loc1, 2, 4 */
-                location += fixed(&at, end, (size_t)1 << (operation - 2)) * entry->code_factor;
+                location += cfi_fixed(&at, end, (size_t)1 << (operation - 2)) * entry->code_factor;
                 if (location > pc) return true;
                 break;
             case 0x05:
@@ -365,157 +365,5 @@ bool cfi_find_row(uintptr_t pc, struct cfi_space *space) {
     if (unlikely(load_relaxed(&code_is_changed)) && space->row.cfa_expression == NULL
         && space->row.cfa_register == DWARF_SP)
         space->row.cfa_offset += changed_depth(pc);
-    return true;
-}
-
-/* ---- Expressions and steps ------------------------------------------------------------------------- */
-
-static bool read_memory(uint64_t address, size_t bytes, struct cfi_bounds bounds, uint64_t *value) {
-    if (address == 0 || address < bounds.low || address > bounds.high || bounds.high - address < bytes) return false;
-    *value = 0;
-    memcpy(value, (const void *)address, bytes);
-    return true;
-}
-
-#define EXPRESSION_DEPTH 16
-#define EXPRESSION_STEPS 256
-
-bool cfi_evaluate(const uint8_t *expression, int64_t length, const struct cfi_registers *registers,
-    struct cfi_bounds bounds, uint64_t *result) {
-    uint64_t stack[EXPRESSION_DEPTH + 2];
-    size_t depth = 0;
-    const uint8_t *at = expression, *end = expression + length;
-    if (*result != 0) stack[depth++] = *result; /* a register's expression begins with the CFA on the stack */
-    for (int steps = 0; at < end; steps++) {
-        uint8_t operation = *at++;
-        size_t takes = 0;
-        if (steps == EXPRESSION_STEPS || depth > EXPRESSION_DEPTH - 2) return false;
-        if (operation >= 0x1A && operation <= 0x1E) takes = 2;
-        if ((operation >= 0x21 && operation <= 0x27 && operation != 0x23) || (operation >= 0x29 && operation <= 0x2E))
-            takes = 2;
-        if (operation == 0x06 || operation == 0x12 || operation == 0x13 || operation == 0x19 || operation == 0x1F
-            || operation == 0x20 || operation == 0x23 || operation == 0x28 || operation == 0x94)
-            takes = 1;
-        if (operation == 0x14 || operation == 0x16) takes = 2;
-        if (depth < takes) return false;
-        uint64_t top = depth > 0 ? stack[depth - 1] : 0, second = depth > 1 ? stack[depth - 2] : 0;
-        if (operation >= 0x30 && operation <= 0x4F) { /* lit0 … lit31 */
-            stack[depth++] = operation - 0x30u;
-            continue;
-        }
-        if ((operation >= 0x70 && operation <= 0x8F) || operation == 0x92) { /* breg0 … breg31, bregx */
-            uint64_t number = operation == 0x92 ? cfi_unsigned(&at, end) : operation - 0x70u;
-            if (number >= CFI_REGISTERS) return false;
-            stack[depth++] = registers->values[number] + (uint64_t)cfi_signed(&at, end);
-            continue;
-        }
-        uint64_t value = 0;
-        switch (operation) {
-            case 0x03: stack[depth++] = fixed(&at, end, 8); continue;
-            case 0x06:
-                if (!read_memory(top, 8, bounds, &value)) return false;
-                break; /* deref */
-            case 0x08: stack[depth++] = fixed(&at, end, 1); continue;
-            case 0x09: stack[depth++] = (uint64_t)(int64_t)(int8_t)fixed(&at, end, 1); continue;
-            case 0x0A: stack[depth++] = fixed(&at, end, 2); continue;
-            case 0x0B: stack[depth++] = (uint64_t)(int64_t)(int16_t)fixed(&at, end, 2); continue;
-            case 0x0C: stack[depth++] = fixed(&at, end, 4); continue;
-            case 0x0D: stack[depth++] = (uint64_t)(int64_t)(int32_t)fixed(&at, end, 4); continue;
-            case 0x0E:
-            case 0x0F: stack[depth++] = fixed(&at, end, 8); continue;
-            case 0x10: stack[depth++] = cfi_unsigned(&at, end); continue;
-            case 0x11: stack[depth++] = (uint64_t)cfi_signed(&at, end); continue;
-            case 0x12: stack[depth++] = top; continue;    /* dup */
-            case 0x13: depth--; continue;                 /* drop */
-            case 0x14: stack[depth++] = second; continue; /* over */
-            case 0x16:
-                stack[depth - 1] = second;
-                stack[depth - 2] = top;
-                continue; /* swap */
-            case 0x19: value = (int64_t)top < 0 ? -top : top; break;
-            case 0x1A: value = second & top; break;
-            case 0x1B:
-                if (top == 0 || (top == ~0ull && second == 1ull << 63)) return false;
-                value = (uint64_t)((int64_t)second / (int64_t)top);
-                break;
-            case 0x1C: value = second - top; break;
-            case 0x1D:
-                if (top == 0) return false;
-                value = second % top;
-                break;
-            case 0x1E: value = second * top; break;
-            case 0x1F: value = -top; break;
-            case 0x20: value = ~top; break;
-            case 0x21: value = second | top; break;
-            case 0x22: value = second + top; break;
-            case 0x23: value = top + cfi_unsigned(&at, end); break;
-            case 0x24: value = top < 64 ? second << top : 0; break;
-            case 0x25: value = top < 64 ? second >> top : 0; break;
-            case 0x26: value = (uint64_t)((int64_t)second >> (top < 64 ? top : 63)); break;
-            case 0x27: value = second ^ top; break;
-            case 0x29: value = second == top; break;
-            case 0x2A: value = (int64_t)second >= (int64_t)top; break;
-            case 0x2B: value = (int64_t)second > (int64_t)top; break;
-            case 0x2C: value = (int64_t)second <= (int64_t)top; break;
-            case 0x2D: value = (int64_t)second < (int64_t)top; break;
-            case 0x2E: value = second != top; break;
-            case 0x28:
-            case 0x2F: { /* bra, skip */
-                int16_t jump = (int16_t)fixed(&at, end, 2);
-                if (operation == 0x28) depth--;
-                if (operation == 0x28 && top == 0) continue;
-                if (jump < expression - at || jump > end - at) return false;
-                at += jump;
-                continue;
-            }
-            case 0x94: { /* deref_size */
-                uint64_t bytes = fixed(&at, end, 1);
-                if (bytes == 0 || bytes > 8 || !read_memory(top, bytes, bounds, &value)) return false;
-                break;
-            }
-            case 0x96: continue; /* nop */
-            default: return false;
-        }
-        depth -= takes;
-        stack[depth++] = value;
-    }
-    if (depth == 0) return false;
-    *result = stack[depth - 1];
-    return true;
-}
-
-bool cfi_step(const struct cfi_row *row, struct cfi_registers *registers, struct cfi_bounds bounds) {
-    uint64_t cfa = 0;
-    if (row->cfa_expression != NULL) {
-        if (!cfi_evaluate(row->cfa_expression, row->cfa_offset, registers, bounds, &cfa)) return false;
-    } else {
-        if (row->cfa_register >= CFI_REGISTERS) return false;
-        cfa = registers->values[row->cfa_register] + (uint64_t)row->cfa_offset;
-    }
-    struct cfi_registers caller = *registers;
-    caller.values[DWARF_SP] = cfa; /* by the ABI, if no rule says otherwise */
-    for (uint32_t i = 0; i < CFI_REGISTERS; i++) {
-        const struct cfi_rule *rule = &row->registers[i];
-        uint64_t address = cfa;
-        switch (rule->kind) {
-            case CFI_OFFSET:
-                if (!read_memory(cfa + (uint64_t)rule->value, 8, bounds, &caller.values[i])) return false;
-                break;
-            case CFI_VALUE_OFFSET: caller.values[i] = cfa + (uint64_t)rule->value; break;
-            case CFI_REGISTER:
-                if ((uint64_t)rule->value >= CFI_REGISTERS) return false;
-                caller.values[i] = registers->values[rule->value];
-                break;
-            case CFI_EXPRESSION:
-            case CFI_VALUE_EXPRESSION:
-                if (!cfi_evaluate(rule->expression, rule->value, registers, bounds, &address)) return false;
-                if (rule->kind == CFI_VALUE_EXPRESSION) caller.values[i] = address;
-                else if (!read_memory(address, 8, bounds, &caller.values[i])) return false;
-                break;
-            default: break;
-        }
-    }
-    caller.values[DWARF_PC] = machine_strip(caller.values[row->return_register]);
-    *registers = caller;
     return true;
 }

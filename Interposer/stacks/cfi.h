@@ -1,6 +1,6 @@
 /*
- * Call frame information: finds the row of .eh_frame that applies to a pc, and steps by it (DWARF 5, 6.4; Linux
- * Standard Base, "Exception Frames" for .eh_frame and .eh_frame_hdr). No allocation, no lock.
+ * Call frame information: finds the row of .eh_frame that applies to a pc (cfi.c), and steps by it (cfi_step.c): DWARF
+ * 5, 6.4; Linux Standard Base, "Exception Frames" for .eh_frame and .eh_frame_hdr. No allocation, no lock.
  */
 #ifndef HEAPSUM_CFI_H
 #define HEAPSUM_CFI_H
@@ -71,7 +71,8 @@ bool cfi_evaluate(const uint8_t *expression, int64_t length, const struct cfi_re
 /* Steps from a frame to its caller by `row`. False if that is impossible. */
 bool cfi_step(const struct cfi_row *row, struct cfi_registers *registers, struct cfi_bounds bounds);
 
-/* Reading LEB128 numbers (DWARF 5, 7.6). */
+/* Reading numbers: of `bytes` bytes, and in LEB128 (DWARF 5, 7.6). Behind the end: 0. */
+uint64_t cfi_fixed(const uint8_t **at, const uint8_t *end, size_t bytes);
 int64_t cfi_signed(const uint8_t **at, const uint8_t *end);
 uint64_t cfi_unsigned(const uint8_t **at, const uint8_t *end);
 
