@@ -27,7 +27,9 @@ enum operation {
     OP_DUP,
     OP_DROP,
     OP_OVER,
-    OP_SWAP = 0x16,
+    OP_PICK,
+    OP_SWAP,
+    OP_ROTATE,
     OP_ABS = 0x19,
     OP_AND,
     OP_DIV,
@@ -81,6 +83,7 @@ static size_t operands(uint8_t operation) {
         case OP_DEREF_SIZE: return 1;
         case OP_OVER:
         case OP_SWAP: return 2;
+        case OP_ROTATE: return 3;
         default: return (operation >= OP_AND && operation <= OP_NE) ? 2 : 0;
     }
 }
@@ -114,7 +117,7 @@ static bool is_register(uint8_t operation) {
 
 bool cfi_evaluate(const uint8_t *expression, int64_t length, const struct cfi_registers *registers,
     struct cfi_bounds bounds, uint64_t *result) {
-    uint64_t stack[EXPRESSION_DEPTH];
+    uint64_t stack[EXPRESSION_DEPTH] = {0};
     size_t depth = 0;
     const uint8_t *at = expression, *end = expression + length;
     if (*result != 0) stack[depth++] = *result; /* a register's expression begins with the CFA on the stack */
@@ -142,6 +145,18 @@ bool cfi_evaluate(const uint8_t *expression, int64_t length, const struct cfi_re
             case OP_SWAP:
                 stack[depth - 1] = second;
                 stack[depth - 2] = top;
+                continue;
+            case OP_PICK: {
+                uint64_t below = cfi_fixed(&at, end, 1);
+                if (below >= depth) return false;
+                stack[depth] = stack[depth - 1 - below];
+                depth++;
+                continue;
+            }
+            case OP_ROTATE:
+                stack[depth - 1] = second;
+                stack[depth - 2] = stack[depth - 3];
+                stack[depth - 3] = top;
                 continue;
             case OP_NOP: continue;
             case OP_BRANCH:

@@ -92,6 +92,20 @@ import Testing
         check(try verify(["/bin/sh", "-c", load], name: name), atLeast: 50_000)
     }
 
+    @Test func eachOperationOfAnExpressionLeadsToTheCaller() throws {
+        let program = try Built.program("expressions")
+        let image = try verify([program], name: "expressions")
+        // Where libunwind gives up there is nothing to compare. Each operation leads from its function to main.
+        check(image, atLeast: 40)
+        #expect(image.losses.cut_stacks == 0)
+        let names = try Scratch().shell("nm \(program) | sed -n 's/.* t \\(op_.*\\|saved_at\\|value_is\\)$/\\1/p'")
+            .output
+            .split(separator: "\n").map(String.init)
+        let reduced = try Reduced(image)
+        let chains = reduced.reduction.rows.map { Array(reduced.functions($0).prefix(3)) }.filter { $0.first == "keep" }
+        #expect(Set(chains) == Set(names.map { ["keep", $0, "main"] }) && names.count >= 47, "\(chains)")
+    }
+
     @Test func theDepthLimitKeepsBothEnds() throws {
         let scratch = try Scratch()
         let recording = try scratch.recordProgram("deep", ["300"], variables: ["HEAPSUM_DEPTH": "40"])
