@@ -71,12 +71,20 @@ static bool has_word(pid_t pid, uint64_t from, uint64_t end, const struct attach
     return false;
 }
 
+#if defined(__x86_64__)
+#define REGISTER_PC rip
+#define REGISTER_SP rsp
+#else
+#define REGISTER_PC pc
+#define REGISTER_SP sp
+#endif
+
 enum attach_state attach_look(const struct attach_plan *plan, pid_t tid, const struct user_regs_struct *saved,
     uint64_t stack_end, const struct attach_span *spans, size_t count) {
-    if (holds(spans, count, saved->rip)) return ATTACH_IN_ALLOCATOR;
+    if (holds(spans, count, saved->REGISTER_PC)) return ATTACH_IN_ALLOCATOR;
     /* The cheap test first. It starts at the stack pointer: the red zone below holds no return address. */
-    if (!has_word(plan->pid, saved->rsp, stack_end, spans, count)) return ATTACH_SAFE;
-    uint64_t reached = saved->rsp;
+    if (!has_word(plan->pid, saved->REGISTER_SP, stack_end, spans, count)) return ATTACH_SAFE;
+    uint64_t reached = saved->REGISTER_SP;
     if (attach_has_unwinder()) {
         uint64_t cursor[CURSOR_WORDS];
         void *context = unwinder.create(tid);
