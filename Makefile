@@ -24,6 +24,8 @@ LIBRARY_CFLAGS  = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Werror -fvi
                   -fno-plt -fno-tree-vectorize -mgeneral-regs-only
 # What differs by architecture lies in folders of its name.
 MACHINE = $(shell $(CC) -dumpmachine | cut -d- -f1)
+# Whether the build is for another architecture than this machine's: then the name's prefix of its binutils.
+CROSS   = $(if $(filter-out $(shell uname -m),$(MACHINE)),$(shell $(CC) -dumpmachine)-)
 # On aarch64 gcc's atomics call a helper, which asks libc for the processor's features.
 ifeq ($(MACHINE),aarch64)
 LIBRARY_CFLAGS += -mno-outline-atomics
@@ -48,7 +50,7 @@ STATIC_OPTIONS = $(BUILD)/lib/heapsum/static.options
 STATIC_SOURCES = Interposer/static/program.c $(filter-out $(addprefix Interposer/,base/loader.c base/musl.c base/scope.c base/walk.c hooks/hooks_cxx.c),$(LIBRARY_SOURCES))
 SMALL_LIBRARY_LDFLAGS = -shared -Wl,-soname,$(@F) -Wl,-z,now -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
 
-.PHONY: all library shared library-aarch64 tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-mappings test-stacks test-kills test-fleet test-mcp test-python test-everywhere test-older-glibc test-packages stage deb tarball wheel release install-ready fuzz soak bench bench-recording bench-against install clean packages lint format
+.PHONY: all library shared tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-mappings test-stacks test-kills test-fleet test-mcp test-python test-everywhere test-older-glibc test-packages stage deb tarball wheel each-package release install-ready fuzz soak bench bench-recording bench-against install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -57,9 +59,14 @@ library: shared $(STATIC)
 
 shared: $(LIBRARY) $(ALLOCATORS) $(MAPPINGS)
 
-# The libraries for AArch64, by Debian's cross compiler.
-library-aarch64:
-	@$(MAKE) --no-print-directory shared CC=aarch64-linux-gnu-gcc BUILD=.build/heapsum-aarch64
+# The same for AArch64, by Debian's cross compiler and a Swift SDK: make tools-aarch64, and so on. The tools of this
+# machine print the manual pages and completions for its packages.
+FOR_AARCH64 = $(addsuffix -aarch64,library shared tools stage deb tarball wheel each-package)
+.PHONY: $(FOR_AARCH64)
+$(FOR_AARCH64): %-aarch64:
+	@$(MAKE) --no-print-directory $* CC=aarch64-linux-gnu-gcc BUILD=.build/heapsum-aarch64 \
+	    PACKAGES=.build/packages-aarch64 PRINTERS=$(BUILD)/bin
+$(filter-out library-% shared-% tools-%,$(FOR_AARCH64)): tools
 
 # Linked under another name and then renamed, so that a program that starts meanwhile gets the old library or the new.
 $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Interposer/exports.map Makefile
@@ -96,16 +103,22 @@ $(STATIC): $(STATIC_SOURCES) $(LIBRARY_HEADERS) scripts/build-static Makefile
 # and does not warn of unused functions in one of Swift's libraries. The executable is stripped (-s), so no debug
 # information is made: that takes a part of the compilers' time.
 RELEASE = -c release --static-swift-stdlib --disable-local-rpath -debug-info-format none \
-          -Xswiftc -use-ld=lld -Xlinker -s
-ONE     = .build/release/heapsum-tools
+          -Xswiftc -use-ld=lld -Xlinker -s $(if $(CROSS),,-Xswiftc -L$(CURDIR)/.build/archives)
+# Those for another architecture are built with a Swift SDK, and apart: SwiftPM's .build/release is the last build's.
+SDKS    = .build/swift-sdks
+SCRATCH = .build$(if $(CROSS),/$(MACHINE))
+SDK     = $(if $(CROSS),--swift-sdks-path $(SDKS) --swift-sdk heapsum-$(MACHINE) --scratch-path $(SCRATCH))
+ONE     = $(SCRATCH)/release/heapsum-tools
 
 tools: .build/headers .build/archives
-	@scripts/quietly 'the tools' $(SWIFT) build $(RELEASE) --product heapsum-tools
+	$(if $(CROSS),@scripts/make-swift-sdk $(SDKS))
+	@# SwiftPM would take CC for its own compiler of C.
+	@scripts/quietly 'the tools' env -u CC -u CXX $(SWIFT) build $(SDK) $(RELEASE) --product heapsum-tools
 	@mkdir -p $(BUILD)/bin
 	@for tool in $(TOOLS); do ln -f $(ONE) $(BUILD)/bin/$$tool 2>/dev/null || cp -f $(ONE) $(BUILD)/bin/$$tool || exit 1; done
 
 # The linker takes an archive of this folder where it would else take a shared library, which an older system may have
-# in an older version.
+# in an older version. A Swift SDK has no such library.
 .build/archives: Makefile
 	@mkdir -p $@
 	@ln -sf "$$($(CXX) -print-file-name=libstdc++.a)" $@
@@ -250,22 +263,22 @@ test-everywhere: packages
 # those of the last commit, so that the same sources make the same packages.
 PACKAGES = .build/packages
 STAGE    = $(PACKAGES)/stage
-stage deb tarball wheel release: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
+stage deb tarball wheel each-package release: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
 
 # What `make install` installs, for all kinds of packages.
 stage: all
 	@rm -rf $(STAGE)
 	@$(MAKE) -s install-ready DESTDIR=$(STAGE) PREFIX=
 	@# Debug information of the library is for its makers alone.
-	@strip --strip-debug $(STAGE)/lib/heapsum/*.so $(STAGE)/lib/heapsum/*.a
+	@$(CROSS)strip --strip-debug $(STAGE)/lib/heapsum/*.so $(STAGE)/lib/heapsum/*.a
 	@packaging/needs --at-most 2.28 $(STAGE)/bin/heapsum $(STAGE)/lib/heapsum/*.so
 
 deb: packages stage
 	@scripts/install-packages --packaging
-	@packaging/deb $(STAGE) $(PACKAGES)
+	@packaging/deb $(STAGE) $(PACKAGES) $(MACHINE)
 
 tarball: packages stage
-	@packaging/tarball $(STAGE) $(PACKAGES)
+	@packaging/tarball $(STAGE) $(PACKAGES) $(MACHINE)
 
 # The program that stands for a tool's name where that can't be a link.
 $(PACKAGES)/launcher: packaging/launcher.c
@@ -274,11 +287,16 @@ $(PACKAGES)/launcher: packaging/launcher.c
 	    -fno-stack-protector -Wl,--build-id=none -s -o $@ $<
 
 wheel: packages stage $(PACKAGES)/launcher
-	@packaging/wheel $(STAGE) $(PACKAGES)/launcher $(PACKAGES)
+	@packaging/wheel $(STAGE) $(PACKAGES)/launcher $(PACKAGES) $(MACHINE)
 
-# All of them, with the sources, the changelog's section and the checksums, in .build/release-files/heapsum-VERSION.
-release: deb tarball wheel
-	@packaging/release $(PACKAGES) .build/release-files
+each-package: deb tarball wheel
+
+# All of them, with the sources, the changelog's section and the checksums, in .build/release-files/heapsum-VERSION. ALSO
+# is the other architecture: make release ALSO= leaves it out.
+ALSO = aarch64
+OTHERS = $(filter-out $(MACHINE),$(ALSO))
+release: each-package $(addprefix each-package-,$(OTHERS))
+	@packaging/release .build/release-files $(PACKAGES) $(addprefix $(PACKAGES)-,$(OTHERS))
 
 # Installs, uses and removes each package where it belongs: fresh roots of Debian, an older glibc, a virtual
 # environment, a container. Needs root. Some minutes; ONLY=wheel chooses one.
@@ -324,7 +342,8 @@ bench-against: packages
 install: all
 	@$(MAKE) --no-print-directory install-ready
 
-# Installs what is built, and builds nothing.
+# Installs what is built, and builds nothing. PRINTERS are the tools that print their own pages.
+PRINTERS = $(BUILD)/bin
 install-ready:
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/heapsum
 	install -m 755 $(BUILD)/bin/$(firstword $(TOOLS)) $(DESTDIR)$(PREFIX)/bin
@@ -333,8 +352,8 @@ install-ready:
 	install -m 644 $(STATIC) $(STATIC_OPTIONS) $(DESTDIR)$(PREFIX)/lib/heapsum
 	install -D -m 644 Interposer/include/heapsum.h $(DESTDIR)$(PREFIX)/include/heapsum.h
 	install -m 644 Interposer/include/heapsum_pmr.hpp $(DESTDIR)$(PREFIX)/include/heapsum_pmr.hpp
-	scripts/install-completions $(BUILD)/bin $(DESTDIR)$(PREFIX)
-	scripts/install-manuals $(BUILD)/bin $(DESTDIR)$(PREFIX)
+	scripts/install-completions $(PRINTERS) $(DESTDIR)$(PREFIX)
+	scripts/install-manuals $(PRINTERS) $(DESTDIR)$(PREFIX)
 
 # Checks and applies the sources' style: make lint FOLDERS='Sources/Text scripts'.
 FOLDERS =

@@ -25,8 +25,8 @@ static int visit_module(struct dl_phdr_info *info, size_t size, void *context) {
         uintptr_t start = info->dlpi_addr + segment->p_vaddr;
         if (segment->p_type == PT_DYNAMIC) module.dynamic = start;
         if (segment->p_type == PT_GNU_RELRO) { /* as the loader rounds it (elf/dl-reloc.c, _dl_protect_relro) */
-            module.relro_start = start & ~(uintptr_t)4095;
-            module.relro_end = (start + segment->p_memsz) & ~(uintptr_t)4095;
+            module.relro_start = start & ~(loader_page_bytes() - 1);
+            module.relro_end = (start + segment->p_memsz) & ~(loader_page_bytes() - 1);
         }
     }
     if (module.dynamic == 0) return 0;

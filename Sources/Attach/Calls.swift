@@ -111,7 +111,6 @@ func stopThread(of target: Target) throws(LaunchError) -> StoppedThread {
                 return StoppedThread(thread, tid: tid, pid: target.pid)
             }
             if result == -EPERM { throw permissionRefusal(target.pid, .notPermitted) }
-            if result == -ENOTSUP { throw .own("attaching works on x86-64 alone so far: start the program by heaprun") }
             if result > 0 { met[tid] = result }
         }
         usleep(pause)
@@ -127,6 +126,7 @@ private func notSafe(_ target: Target, _ met: [pid_t: Int32]) -> LaunchError {
         (ATTACH_NO_ROOM, "had no room on its stack"), (ATTACH_UNKNOWN, "had a stack that can't be followed"),
         (ATTACH_STOPPED, "was stopped (SIGSTOP) or in uninterruptible sleep"),
         (ATTACH_IN_SEQUENCE, "was in a restartable sequence"), (ATTACH_FOREIGN_MODE, "ran 32-bit code"),
+        (ATTACH_IN_VECTORS, "had a matrix, very long vector registers or a guarded stack in use"),
     ]
     let parts = reasons.compactMap { state, text -> String? in
         let threads = met.filter { $0.value == Int32(state.rawValue) }.keys.sorted()

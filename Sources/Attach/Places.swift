@@ -128,7 +128,7 @@ func load(
         let text = target.error == 0 ? 0 : try thread.call(target.error)
         reason = text == 0 ? "the loader gave no reason" : thread.text(at: text)
     }
-    if let descriptor { _ = thread.systemCall(3, [UInt64(descriptor)]) } // close
+    if let descriptor { _ = thread.systemCall(Processor.close, [UInt64(descriptor)]) }
     if let reason {
         let isFull = reason.contains("static TLS")
         throw .own(
@@ -146,11 +146,10 @@ func load(
 /// The file can be mapped as code, but not executed by a path. Since Linux 6.3 a system may refuse other memory files
 /// (vm.memfd_noexec); an older kernel does not know MFD_NOEXEC_SEAL.
 private func makeMemoryFile(named name: UInt64, in thread: inout StoppedThread) -> Int64 {
-    let memfdCreate = 319
     let closeOnExec: UInt64 = 1
     let noExecSeal: UInt64 = 8
-    let made = thread.systemCall(memfdCreate, [name, closeOnExec | noExecSeal])
-    return made == -Int64(EINVAL) ? thread.systemCall(memfdCreate, [name, closeOnExec]) : made
+    let made = thread.systemCall(Processor.memfdCreate, [name, closeOnExec | noExecSeal])
+    return made == -Int64(EINVAL) ? thread.systemCall(Processor.memfdCreate, [name, closeOnExec]) : made
 }
 
 private func copy(_ library: FilePath, to place: FilePath, _ pid: pid_t) throws(LaunchError) {

@@ -9,9 +9,6 @@ import Text
 
 /// Throws if attaching would fail or harm the process.
 func checkAttachable(_ pid: pid_t) throws(LaunchError) {
-    #if !arch(x86_64)
-        throw .own("attaching works on x86-64 alone so far: start the program by heaprun")
-    #endif
     guard let living = Presence.livingThread(of: UInt32(bitPattern: pid)) else { throw .own("\(pid): no such process") }
     let thread = pid_t(bitPattern: living)
     if let group = firstWord("Tgid:", of: pid), group != String(pid) {
@@ -25,8 +22,10 @@ func checkAttachable(_ pid: pid_t) throws(LaunchError) {
     if executable >= 0 {
         let count = read(executable, &head, head.count)
         close(executable)
-        if count == 20, head[4] == 1 || UInt16(head[18]) | UInt16(head[19]) << 8 != 62 {
-            throw .own("\(pid): a program for another processor, or of 32 bits: heaprun records those of x86-64 alone")
+        if count == 20, head[4] == 1 || UInt16(head[18]) | UInt16(head[19]) << 8 != Processor.machine {
+            throw .own(
+                "\(pid): a program for another processor, or of 32 bits: heaprun records those of \(Processor.name) "
+                    + "alone here")
         }
     } else if errno == ENOENT {
         throw .own("\(pid): a kernel thread, or a process that is ending: there is no program to record")

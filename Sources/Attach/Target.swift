@@ -59,8 +59,8 @@ struct Target {
         (self.open, openMode, self.error) = (open, mode, error)
 
         plan.errno_location = attach_symbol(libc, "__errno_location")
-        plan.system_call = attach_find_code(libc, [0x0F, 0x05, 0xC3], 3)
-        plan.signal_return = attach_find_code(libc, [0x48, 0xC7, 0xC0, 0x0F, 0, 0, 0, 0x0F, 0x05], 9)
+        plan.system_call = attach_find_code(libc, Processor.systemCall, Processor.systemCall.count)
+        plan.signal_return = Self.signalReturn(libc, pid, maps)
         guard plan.errno_location != 0, plan.system_call != 0, plan.signal_return != 0 else {
             throw .own("\(pid): its C library lacks code that attaching needs: start it by heaprun")
         }
@@ -106,6 +106,17 @@ struct Target {
                 forbid(start, end)
             }
         }
+    }
+
+    /// The code to which signal handlers return: libc's own on x86-64, the kernel's on AArch64.
+    private static func signalReturn(_ libc: OpaquePointer, _ pid: pid_t, _ maps: [Mapping]) -> UInt64 {
+        let code = Processor.signalReturn
+        let found = attach_find_code(libc, code, code.count)
+        guard found == 0, let start = maps.first(where: { $0.path == "[vdso]" })?.start,
+            let kernels = attach_module_read(pid, start)
+        else { return found }
+        defer { attach_module_free(kernels) }
+        return attach_find_code(kernels, code, code.count)
     }
 
     private mutating func forbid(_ start: UInt64, _ end: UInt64) {

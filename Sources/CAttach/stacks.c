@@ -14,10 +14,20 @@
 
 #include "thread.h"
 
-/* From libunwind-x86_64.h: a cursor has 127 words, and these are the register numbers. */
+/* From libunwind's header for the processor: the words of a cursor, and the register numbers. */
+#if defined(__x86_64__)
+#define UNWINDER "libunwind-x86_64.so.8"
+#define NAME(function) "_Ux86_64_" function
 #define CURSOR_WORDS 127
 #define STACK_POINTER 7
 #define INSTRUCTION_POINTER 16
+#elif defined(__aarch64__)
+#define UNWINDER "libunwind-aarch64.so.8"
+#define NAME(function) "_Uaarch64_" function
+#define CURSOR_WORDS 4096
+#define STACK_POINTER 31
+#define INSTRUCTION_POINTER 32
+#endif
 #define FRAMES_MOST 512
 
 static struct {
@@ -33,17 +43,16 @@ static struct {
 int attach_has_unwinder(void) {
     if (unwinder.is_tried) return unwinder.is_there;
     unwinder.is_tried = true;
-    void *general = dlopen("libunwind-x86_64.so.8", RTLD_NOW | RTLD_GLOBAL),
-         *remote = dlopen("libunwind-ptrace.so.0", RTLD_NOW);
+    void *general = dlopen(UNWINDER, RTLD_NOW | RTLD_GLOBAL), *remote = dlopen("libunwind-ptrace.so.0", RTLD_NOW);
     if (general == NULL || remote == NULL) return 0;
     void *(*make)(void *accessors, int order);
-    *(void **)&make = dlsym(general, "_Ux86_64_create_addr_space");
+    *(void **)&make = dlsym(general, NAME("create_addr_space"));
     void *accessors = dlsym(remote, "_UPT_accessors");
     *(void **)&unwinder.create = dlsym(remote, "_UPT_create");
     *(void **)&unwinder.destroy = dlsym(remote, "_UPT_destroy");
-    *(void **)&unwinder.init = dlsym(general, "_Ux86_64_init_remote");
-    *(void **)&unwinder.step = dlsym(general, "_Ux86_64_step");
-    *(void **)&unwinder.get = dlsym(general, "_Ux86_64_get_reg");
+    *(void **)&unwinder.init = dlsym(general, NAME("init_remote"));
+    *(void **)&unwinder.step = dlsym(general, NAME("step"));
+    *(void **)&unwinder.get = dlsym(general, NAME("get_reg"));
     if (make == NULL || accessors == NULL || unwinder.create == NULL || unwinder.destroy == NULL
         || unwinder.init == NULL || unwinder.step == NULL || unwinder.get == NULL)
         return 0;
@@ -57,6 +66,24 @@ static bool holds(const struct attach_span *spans, size_t count, uint64_t addres
     return false;
 }
 
+/* A return address may be signed, in the bits above those of an address. */
+static uint64_t without_signature(uint64_t word) {
+#if defined(__aarch64__)
+    return word & ((1ull << 48) - 1);
+#else
+    return word;
+#endif
+}
+
+/* AArch64 calls put the return address into a register, and a function that calls no other leaves it there. */
+static bool is_caller_inside(const struct user_regs_struct *saved, const struct attach_span *spans, size_t count) {
+#if defined(__aarch64__)
+    return holds(spans, count, without_signature(saved->regs[30]) - 1);
+#else
+    return (void)saved, (void)spans, (void)count, false;
+#endif
+}
+
 /* Whether a word of the stack between `from` and `end` may be a return address into the spans. */
 static bool has_word(pid_t pid, uint64_t from, uint64_t end, const struct attach_span *spans, size_t count) {
     uint64_t words[1024];
@@ -65,7 +92,7 @@ static bool has_word(pid_t pid, uint64_t from, uint64_t end, const struct attach
         ssize_t got = bytes == 0 ? 0 : attach_read(pid, at, words, bytes);
         if (got <= 0) return bytes != 0; /* unreadable: it may hold one */
         for (size_t i = 0; i < (size_t)got / 8; i++)
-            if (holds(spans, count, words[i] - 1)) return true;
+            if (holds(spans, count, without_signature(words[i]) - 1)) return true;
         at += (uint64_t)got & ~7ull;
     }
     return false;
@@ -73,10 +100,11 @@ static bool has_word(pid_t pid, uint64_t from, uint64_t end, const struct attach
 
 enum attach_state attach_look(const struct attach_plan *plan, pid_t tid, const struct user_regs_struct *saved,
     uint64_t stack_end, const struct attach_span *spans, size_t count) {
-    if (holds(spans, count, saved->rip)) return ATTACH_IN_ALLOCATOR;
+    if (holds(spans, count, registers_instruction(saved))) return ATTACH_IN_ALLOCATOR;
     /* The cheap test first. It starts at the stack pointer: the red zone below holds no return address. */
-    if (!has_word(plan->pid, saved->rsp, stack_end, spans, count)) return ATTACH_SAFE;
-    uint64_t reached = saved->rsp;
+    uint64_t reached = registers_stack(saved);
+    if (!is_caller_inside(saved, spans, count) && !has_word(plan->pid, reached, stack_end, spans, count))
+        return ATTACH_SAFE;
     if (attach_has_unwinder()) {
         uint64_t cursor[CURSOR_WORDS];
         void *context = unwinder.create(tid);
@@ -96,7 +124,9 @@ enum attach_state attach_look(const struct attach_plan *plan, pid_t tid, const s
         if (is_inside) return ATTACH_IN_ALLOCATOR;
         if (more == 0) return ATTACH_SAFE; /* the end of the stack */
     }
-    return has_word(plan->pid, reached, stack_end, spans, count) ? ATTACH_UNKNOWN : ATTACH_SAFE;
+    return is_caller_inside(saved, spans, count) || has_word(plan->pid, reached, stack_end, spans, count)
+        ? ATTACH_UNKNOWN
+        : ATTACH_SAFE;
 }
 
 uint64_t attach_stack_start(pid_t pid, uint64_t stack_pointer, uint64_t *end) {

@@ -2,7 +2,7 @@
  * Stops one thread at a place where calls can be made in it, and resumes it. The other threads keep running.
  *
  * PTRACE_SEIZE sends no signal that the program could see. The interruption takes a waiting thread out of its system
- * call; leaks_resume puts it back.
+ * call; registers_resumed puts it back.
  */
 #include "thread.h"
 
@@ -40,26 +40,29 @@ int attach_wait(pid_t tid, int *status, uint64_t nanoseconds) {
     }
 }
 
-#if defined(__x86_64__)
-
 /* System calls in which a thread waits for an outside event and holds no lock of libc's. */
-static bool is_waiting(uint64_t number) {
+static bool is_waiting(int64_t number) {
     switch (number) {
+#if defined(__x86_64__)
+        case SYS_poll:
+        case SYS_select:
+        case SYS_epoll_wait:
+        case SYS_pause:
+        case 333 /* io_pgetevents */:
+#elif defined(__aarch64__)
+        case 292 /* io_pgetevents */:
+#endif
         case SYS_read:
         case SYS_readv:
         case SYS_write:
         case SYS_writev:
-        case SYS_poll:
         case SYS_ppoll:
-        case SYS_select:
         case SYS_pselect6:
-        case SYS_epoll_wait:
         case SYS_epoll_pwait:
         case 441 /* epoll_pwait2 */:
         case SYS_futex:
         case SYS_nanosleep:
         case SYS_clock_nanosleep:
-        case SYS_pause:
         case SYS_rt_sigsuspend:
         case SYS_rt_sigtimedwait:
         case SYS_accept:
@@ -81,7 +84,6 @@ static bool is_waiting(uint64_t number) {
         case SYS_flock:
         case SYS_fcntl:
         case SYS_io_getevents:
-        case 333 /* io_pgetevents */:
         case 426 /* io_uring_enter */:
         case 449 /* futex_waitv */:
         case SYS_restart_syscall: return true;
@@ -100,50 +102,73 @@ static bool is_in_sequence(const struct attach_thread *thread) {
         uint64_t start, length, abort;
     } section;
     uint64_t current;
-    if ((long)thread->saved.orig_rax >= 0) return false; /* a sequence contains no system call */
+    if (registers_call(&thread->saved, &thread->before) >= 0) return false; /* a sequence contains no system call */
     if (ptrace(0x420F /* PTRACE_GET_RSEQ_CONFIGURATION */, thread->tid, sizeof where, &where) < 0 || where.pointer == 0)
         return false;
     if (attach_read(thread->plan.pid, where.pointer + 8, &current, sizeof current) != sizeof current) return true;
     if (current == 0) return false;
     if (attach_read(thread->plan.pid, current, &section, sizeof section) != sizeof section) return true;
-    return thread->saved.rip - section.start < section.length;
+    return registers_instruction(&thread->saved) - section.start < section.length;
+}
+
+/* Whether a signal's frame can have all of the thread's state. On AArch64: registers of a matrix are not in ours, nor
+ * has it room for the longest vector registers, nor can it return where the processor keeps a second stack of
+ * addresses. In a system call the former two are not in use. */
+static bool can_be_framed(const struct attach_thread *thread) {
+#if defined(__aarch64__)
+    static const int heads[] = {0x40B /* NT_ARM_SSVE */, 0x40C /* NT_ARM_ZA */};
+    uint32_t bytes[4] = {0};
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        struct iovec area = {bytes, sizeof bytes};
+        if (ptrace(PTRACE_GETREGSET, thread->tid, heads[i], &area) == 0 && bytes[0] > sizeof bytes) return false;
+    }
+    uint64_t features[3] = {0};
+    struct iovec area = {features, sizeof features};
+    if (ptrace(PTRACE_GETREGSET, thread->tid, 0x410 /* NT_ARM_GCS */, &area) == 0 && features[0] & 1) return false;
+    return attach_has_frame(thread);
+#else
+    return (void)thread, true;
+#endif
 }
 
 static enum attach_state state_of(struct attach_thread *thread, int status) {
     if (status >> 16 != PTRACE_EVENT_STOP || WSTOPSIG(status) != SIGTRAP) return ATTACH_STOPPED;
-    struct iovec area = {&thread->saved, sizeof thread->saved};
-    if (ptrace(PTRACE_GETREGSET, thread->tid, NT_PRSTATUS, &area) != 0) return ATTACH_STOPPED;
-    if (area.iov_len != sizeof thread->saved || thread->saved.cs != 0x33) return ATTACH_FOREIGN_MODE;
+    int result = registers_read(thread->tid, &thread->saved);
+    if (result < 0) return result == -ENOEXEC ? ATTACH_FOREIGN_MODE : ATTACH_STOPPED;
     /* Do this at once: if this tool ends from here on, the interrupted call still continues. */
-    struct user_regs_struct resumed = thread->saved;
-    leaks_resume(&resumed);
-    if (resumed.rax != thread->saved.rax) ptrace(PTRACE_SETREGS, thread->tid, 0, &resumed);
-    area = (struct iovec){thread->vectors, sizeof thread->vectors};
-    if (ptrace(PTRACE_GETREGSET, thread->tid, NT_X86_XSTATE, &area) != 0) return ATTACH_UNKNOWN;
-    thread->vector_bytes = area.iov_len;
+    const struct user_regs_struct resumed = registers_resumed(thread->tid, &thread->saved, &thread->before, false);
+    if (memcmp(&resumed, &thread->saved, sizeof resumed) != 0) registers_write(thread->tid, &resumed);
+    ssize_t bytes = registers_read_vectors(thread->tid, thread->vectors, &thread->vector_kind);
+    if (bytes < 0) return ATTACH_UNKNOWN;
+    thread->vector_bytes = (size_t)bytes;
+    if (!can_be_framed(thread)) return ATTACH_IN_VECTORS;
     if (ptrace(PTRACE_GETSIGMASK, thread->tid, 8ul, &thread->mask) != 0) return ATTACH_STOPPED;
     if (is_in_sequence(thread)) return ATTACH_IN_SEQUENCE;
     const struct attach_plan *plan = &thread->plan;
-    if ((long)thread->saved.orig_rax >= 0) {
-        if (!is_waiting(thread->saved.orig_rax)) return ATTACH_BUSY;
-        if (plan->only_outside && (thread->saved.orig_rax == SYS_futex || thread->saved.orig_rax == 449))
-            return ATTACH_BUSY;
+    const int64_t call = registers_call(&thread->saved, &thread->before);
+    const uint64_t at = registers_instruction(&thread->saved), stack = registers_stack(&thread->saved);
+    if (call >= 0) {
+        if (!is_waiting(call)) return ATTACH_BUSY;
+        if (plan->only_outside && (call == SYS_futex || call == 449)) return ATTACH_BUSY;
     } else {
         if (plan->only_outside) return ATTACH_BUSY;
         for (size_t i = 0; i < plan->busy_count; i++)
-            if (thread->saved.rip - plan->busy[i].start < plan->busy[i].end - plan->busy[i].start) return ATTACH_BUSY;
+            if (at - plan->busy[i].start < plan->busy[i].end - plan->busy[i].start) return ATTACH_BUSY;
     }
-    uint64_t end = 0, start = attach_stack_start(plan->pid, thread->saved.rsp, &end);
-    if (start == 0 || thread->saved.rsp - start < ROOM_LEAST + thread->vector_bytes) return ATTACH_NO_ROOM;
+    if (at == plan->system_call) return ATTACH_BUSY; /* the kernel might take our call for the one to begin again */
+    uint64_t end = 0, start = attach_stack_start(plan->pid, stack, &end);
+    if (start == 0 || stack - start < ROOM_LEAST + thread->vector_bytes) return ATTACH_NO_ROOM;
     return attach_look(plan, thread->tid, &thread->saved, end, plan->forbidden, plan->forbidden_count);
 }
 
 static void let_go(struct attach_thread *thread, int status) {
     int signal = status >> 16 == 0 && WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
     if (status >> 16 == PTRACE_EVENT_STOP && WSTOPSIG(status) == SIGTRAP) {
-        struct user_regs_struct registers = thread->saved;
-        leaks_resume(&registers);
-        if (registers.rax != thread->saved.rax) ptrace(PTRACE_SETREGS, thread->tid, 0, &registers);
+        const struct user_regs_struct *saved = &thread->saved;
+        const struct user_regs_struct registers =
+            registers_resumed(thread->tid, saved, &thread->before, thread->is_used);
+        if (memcmp(&registers, saved, sizeof registers) != 0) registers_write(thread->tid, &registers);
+        if (registers_need_entry(saved, &thread->before, thread->is_used)) signal = registers_enter(thread->tid);
     }
     ptrace(PTRACE_DETACH, thread->tid, 0, (long)signal);
 }
@@ -152,6 +177,7 @@ static void let_go(struct attach_thread *thread, int status) {
 static int interrupt(struct attach_thread *thread, int *status) {
     if (ptrace(PTRACE_SEIZE, thread->tid, 0, 0) != 0) return -errno;
     thread->began_ns = attach_now();
+    registers_look(thread->plan.pid, thread->tid, &thread->before);
     if (ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0) != 0) return -errno;
     int stopped = attach_wait(thread->tid, status, STOP_NS);
     /* It is in uninterruptible sleep, and can't be detached before it stops: wait for the stop. */
@@ -229,12 +255,12 @@ int attach_is_inside(const struct attach_plan *plan, pid_t tid, struct attach_sp
     if (thread == NULL) return -ENOMEM;
     int result = interrupt(thread, &status);
     if (result > 0) {
-        struct iovec area = {&thread->saved, sizeof thread->saved};
         uint64_t end = 0;
-        if (ptrace(PTRACE_GETREGSET, tid, NT_PRSTATUS, &area) != 0) {
-            result = -errno;
-        } else if (attach_stack_start(plan->pid, thread->saved.rsp, &end) == 0) {
-            result = thread->saved.rip - span.start < span.end - span.start;
+        int read = registers_read(tid, &thread->saved);
+        if (read < 0) {
+            result = read;
+        } else if (attach_stack_start(plan->pid, registers_stack(&thread->saved), &end) == 0) {
+            result = registers_instruction(&thread->saved) - span.start < span.end - span.start;
         } else {
             result = attach_look(plan, tid, &thread->saved, end, &span, 1) != ATTACH_SAFE;
         }
@@ -246,16 +272,3 @@ int attach_is_inside(const struct attach_plan *plan, pid_t tid, struct attach_sp
     attach_end(thread);
     return result;
 }
-
-#else
-
-int attach_stop(const struct attach_plan *plan, pid_t tid, struct attach_thread **thread) {
-    return (void)plan, (void)tid, (void)thread, -ENOTSUP;
-}
-uint64_t attach_room(const struct attach_thread *thread) { return (void)thread, 0; }
-uint64_t attach_release(struct attach_thread *thread) { return (void)thread, 0; }
-int attach_is_inside(const struct attach_plan *plan, pid_t tid, struct attach_span span, uint64_t *paused) {
-    return (void)plan, (void)tid, (void)span, (void)paused, -ENOTSUP;
-}
-
-#endif

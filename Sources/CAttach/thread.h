@@ -8,18 +8,20 @@
 #include <sys/user.h>
 
 #include "attach.h"
-
-#define VECTORS_MOST 16384 /* XSAVE's area with AMX takes 11 KB */
+#include "registers.h"
 
 struct attach_thread {
     struct attach_plan plan;
     pid_t tid;
     struct user_regs_struct saved;
-    uint64_t mask; /* its blocked signals */
-    uint8_t vectors[VECTORS_MOST] __attribute__((aligned(64)));
+    struct registers_before before; /* the system call in which it waited */
+    bool is_used;                   /* it has made a call of ours */
+    uint64_t mask;                  /* its blocked signals */
+    uint8_t vectors[REGISTERS_VECTORS_MOST] __attribute__((aligned(64)));
     size_t vector_bytes;
-    uint64_t region;   /* memory of ours in its process; 0: none yet */
-    uint64_t began_ns; /* when it was interrupted */
+    unsigned vector_kind; /* NT_…: which of the kernel's sets `vectors` is */
+    uint64_t region;      /* memory of ours in its process; 0: none yet */
+    uint64_t began_ns;    /* when it was interrupted */
     sigset_t our_mask;
     int our_policy, our_priority; /* of scheduling */
 };
@@ -34,6 +36,11 @@ uint64_t attach_stack_start(pid_t pid, uint64_t stack_pointer, uint64_t *end);
 /* Whether calls are safe, from the frames of a stopped thread whose registers are in `saved`. */
 enum attach_state attach_look(const struct attach_plan *plan, pid_t tid, const struct user_regs_struct *saved,
     uint64_t stack_end, const struct attach_span *spans, size_t count);
+
+#if defined(__aarch64__)
+/* Whether a signal's frame has room for the thread's vector registers. */
+bool attach_has_frame(const struct attach_thread *thread);
+#endif
 
 uint64_t attach_now(void);
 

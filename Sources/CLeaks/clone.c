@@ -2,11 +2,11 @@
  * A snapshot of a stopped process: one of its threads is made to call clone(CLONE_FILES). The child shares all pages
  * copy-on-write and never runs, so its memory is the program's memory at that instant, and can be read without hurry.
  *
- * Hazards: the call is made with stack pointer 0. If this tool is killed during it, the child dies at its first
- * instruction instead of running as a second program. The thread's signals are blocked meanwhile, because a handler
- * must not run on the injected registers. A thread that is in a system call is preferred: it can't be in a restartable
- * sequence (rseq), which changed registers would break unnoticed. Only the clone gets PTRACE_O_EXITKILL: the program
- * must outlive the tool.
+ * Hazards: the call is made with stack pointer 0, and nothing to return to. If this tool is killed during it, the child
+ * dies at its first instructions instead of running as a second program. The thread's signals are blocked meanwhile,
+ * because a handler must not run on the injected registers. A thread that is in a system call is preferred: it can't be
+ * in a restartable sequence (rseq), which changed registers would break unnoticed. Only the clone gets
+ * PTRACE_O_EXITKILL: the program must outlive the tool.
  */
 #include "stop.h"
 
@@ -15,8 +15,6 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-
-#if defined(__x86_64__)
 
 #define SYSTEM_CALL_STOP (SIGTRAP | 0x80)
 
@@ -28,27 +26,23 @@ bool leaks_wait(pid_t tid, int *status) {
     }
 }
 
-int leaks_inject(pid_t tid, const struct user_regs_struct *saved, uint64_t system_call, long number,
-    const uint64_t arguments[4], uint64_t *mask) {
+int leaks_inject(
+    struct tracee *thread, uint64_t system_call, long number, const uint64_t arguments[4], uint64_t *mask) {
+    const struct user_regs_struct *saved = &thread->saved;
+    const pid_t tid = thread->shown.tid;
     if (ptrace(PTRACE_GETSIGMASK, tid, 8ul, mask) != 0) return -errno;
     uint64_t all = ~0ull;
     if (ptrace(PTRACE_SETSIGMASK, tid, 8ul, &all) != 0) return -errno;
     struct user_regs_struct registers = *saved;
-    registers.rip = system_call;
-    registers.rax = (unsigned long long)number;
-    registers.orig_rax = ~0ull; /* the kernel must restart no call */
-    registers.rdi = arguments[0];
-    registers.rsi = arguments[1];
-    registers.rdx = arguments[2];
-    registers.r10 = arguments[3];
-    registers.r8 = 0;
-    registers.rsp = 0;
+    const uint64_t six[6] = {arguments[0], arguments[1], arguments[2], arguments[3], 0, 0};
+    registers_set_call(&registers, system_call, number, six);
+    thread->is_used = true;
     int status;
-    if (ptrace(PTRACE_SETREGS, tid, 0, &registers) != 0
+    if (registers_write(tid, &registers) != 0
         || ptrace(PTRACE_SETOPTIONS, tid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE) != 0
         || ptrace(PTRACE_SYSCALL, tid, 0, 0) != 0) {
         int error = errno;
-        ptrace(PTRACE_SETREGS, tid, 0, saved);
+        registers_write(tid, saved);
         ptrace(PTRACE_SETSIGMASK, tid, 8ul, mask);
         return -error;
     }
@@ -71,8 +65,7 @@ int leaks_restore(pid_t tid, const struct user_regs_struct *saved, uint64_t mask
             if (ptrace(PTRACE_CONT, tid, 0, 0) != 0) return -errno;
         } while (true);
     }
-    int result = 0;
-    if (ptrace(PTRACE_SETREGS, tid, 0, saved) != 0) result = -errno;
+    int result = registers_write(tid, saved);
     if (ptrace(PTRACE_SETSIGMASK, tid, 8ul, &mask) != 0 && result == 0) result = -errno;
     ptrace(PTRACE_SETOPTIONS, tid, 0, 0);
     return result;
@@ -93,7 +86,7 @@ int leaks_clone_begin(struct leaks_stop *stop, uint64_t system_call) {
     struct tracee *thread = &stop->threads[chosen];
     /* The clone shares the table of open files: a connection that the program closes meanwhile is really closed. */
     const uint64_t arguments[4] = {CLONE_FILES, 0, 0, 0};
-    int result = leaks_inject(thread->shown.tid, &thread->saved, system_call, SYS_clone, arguments, &stop->mask);
+    int result = leaks_inject(thread, system_call, SYS_clone, arguments, &stop->mask);
     if (result == -ESRCH) thread->is_seized = false;
     if (result < 0) return result;
     if (ptrace(PTRACE_SYSCALL, thread->shown.tid, 0, 0) != 0) return -errno;
@@ -118,8 +111,8 @@ pid_t leaks_clone_finish(struct leaks_stop *stop) {
         else clone = -ESRCH;
     } else if (WSTOPSIG(status) == SYSTEM_CALL_STOP) {
         struct user_regs_struct registers;
-        if (ptrace(PTRACE_GETREGS, tid, 0, &registers) == 0 && (long)registers.rax < 0)
-            clone = (pid_t)(long)registers.rax;
+        if (registers_read(tid, &registers) == 0 && registers_result(&registers) < 0)
+            clone = (pid_t)registers_result(&registers);
     }
     if (leaks_restore(tid, &thread->saved, stop->mask, true) == -ESRCH) thread->is_seized = false;
     return clone;
@@ -138,7 +131,7 @@ int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call
         if (!thread->is_seized || !thread->is_trapped) continue;
         const uint64_t arguments[4] = {(uint64_t)inner, 0, __WALL | WNOHANG, 0};
         uint64_t mask;
-        result = leaks_inject(thread->shown.tid, &thread->saved, system_call, SYS_wait4, arguments, &mask);
+        result = leaks_inject(thread, system_call, SYS_wait4, arguments, &mask);
         if (result < 0) continue;
         if (ptrace(PTRACE_SYSCALL, thread->shown.tid, 0, 0) == 0 && leaks_wait(thread->shown.tid, &status))
             result = leaks_restore(thread->shown.tid, &thread->saved, mask, true);
@@ -146,13 +139,3 @@ int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call
     leaks_go_on(stop);
     return result;
 }
-
-#else
-
-int leaks_clone_begin(struct leaks_stop *stop, uint64_t system_call) { return (void)stop, (void)system_call, -ENOTSUP; }
-pid_t leaks_clone_finish(struct leaks_stop *stop) { return (void)stop, -ENOTSUP; }
-int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call) {
-    return (void)parent, (void)clone, (void)inner, (void)system_call, -ENOTSUP;
-}
-
-#endif

@@ -8,8 +8,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define PAGE 4096ull
-
 /* As in linux/fs.h since 6.7; older headers don't have it. */
 struct page_region {
     uint64_t start, end, categories;
@@ -36,16 +34,17 @@ static size_t append(struct leaks_pages *runs, size_t count, uint64_t start, uin
 /* Before Linux 6.7: pagemap has a word for each page, present or not. */
 static ssize_t resident_by_words(
     int pagemap, uint64_t start, uint64_t end, enum leaks_page_kind kind, struct leaks_pages *runs, size_t capacity) {
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     uint64_t words[512];
     size_t count = 0;
     for (uint64_t at = start; at < end;) {
-        size_t wanted = (end - at) / PAGE < 512 ? (size_t)((end - at) / PAGE) : 512;
-        ssize_t got = pread(pagemap, words, wanted * 8, (off_t)(at / PAGE * 8));
+        size_t wanted = (end - at) / page < 512 ? (size_t)((end - at) / page) : 512;
+        ssize_t got = pread(pagemap, words, wanted * 8, (off_t)(at / page * 8));
         if (got <= 0) return got < 0 ? -errno : (ssize_t)count;
-        for (size_t i = 0; i < (size_t)got / 8; i++, at += PAGE) {
+        for (size_t i = 0; i < (size_t)got / 8; i++, at += page) {
             if ((words[i] >> 62) == 0 || (kind == LEAKS_PAGES_PRIVATE && (words[i] >> 61 & 1) != 0)) continue;
             if (count == capacity && runs[count - 1].end != at) return (ssize_t)count;
-            count = append(runs, count, at, at + PAGE);
+            count = append(runs, count, at, at + page);
         }
     }
     return (ssize_t)count;

@@ -5,18 +5,16 @@
  * thread out of its system call. The kernel restarts most calls by itself, but some return EINTR on any wake-up
  * (signal(7)). For these the thread gets the result ERESTARTNOHAND: the kernel then restarts the call, or returns
  * EINTR if a signal with a handler has arrived meanwhile, as it would have without the stop. So no such signal is lost.
+ * registers.h says how AArch64 does it.
  */
 #include "stop.h"
 
 #include <dirent.h>
-#include <elf.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -41,57 +39,6 @@ void leaks_forget(struct leaks_stop *stop) {
     for (size_t i = 0; i < stop->count; i++) free(stop->threads[i].vectors);
     free(stop->threads);
     free(stop);
-}
-
-#if defined(__x86_64__)
-
-#define ERESTARTNOHAND_KERNEL 514 /* internal to the kernel, never seen by a program */
-#define VECTORS_MOST 16384        /* XSAVE's area with AMX takes 11 KB */
-
-static const char *const names[LEAKS_REGISTERS] = {"r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8",
-    "rax", "rcx", "rdx", "rsi", "rdi", "orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es",
-    "fs", "gs"};
-_Static_assert(sizeof(struct user_regs_struct) == LEAKS_REGISTERS * 8, "the kernel's order of registers");
-
-const char *leaks_register_name(size_t number) { return number < LEAKS_REGISTERS ? names[number] : ""; }
-
-/* The calls that return EINTR on any interruption, and that can safely be made again. close is not one of them: it has
- * released the descriptor by then. */
-static bool is_restartable(uint64_t number) {
-    switch (number) {
-        case SYS_read:
-        case SYS_readv:
-        case SYS_write:
-        case SYS_writev:
-        case SYS_accept:
-        case SYS_accept4:
-        case SYS_recvfrom:
-        case SYS_recvmsg:
-        case SYS_recvmmsg:
-        case SYS_sendto:
-        case SYS_sendmsg:
-        case SYS_semop:
-        case SYS_semtimedop:
-        case SYS_rt_sigtimedwait:
-        case SYS_io_getevents:
-        case 333 /* io_pgetevents */:
-        case SYS_epoll_wait:
-        case SYS_epoll_pwait:
-        case 441 /* epoll_pwait2 */:
-        case 426 /* io_uring_enter */: return true;
-        default: return false;
-    }
-}
-
-struct user_regs_struct leaks_resumed(const struct user_regs_struct *saved) {
-    struct user_regs_struct registers = *saved;
-    if ((long)registers.orig_rax >= 0 && (long)registers.rax == -EINTR && is_restartable(registers.orig_rax))
-        registers.rax = (unsigned long long)-ERESTARTNOHAND_KERNEL;
-    return registers;
-}
-
-void leaks_resume(void *registers) {
-    *(struct user_regs_struct *)registers = leaks_resumed((const struct user_regs_struct *)registers);
 }
 
 static struct tracee *add(struct leaks_stop *stop, pid_t tid) {
@@ -171,22 +118,22 @@ static int seize_more(struct leaks_stop *stop, size_t *first) {
 
 /* Reads a stopped thread's registers. */
 static int read_registers(struct tracee *thread) {
-    struct iovec area = {&thread->saved, sizeof thread->saved};
-    if (ptrace(PTRACE_GETREGSET, thread->shown.tid, NT_PRSTATUS, &area) != 0) return -errno;
-    if (area.iov_len != sizeof thread->saved || thread->saved.cs == 0x23) return -ENOEXEC;
+    int result = registers_read(thread->shown.tid, &thread->saved);
+    if (result < 0) return result;
     memcpy(thread->shown.registers, &thread->saved, sizeof thread->saved);
-    thread->shown.stack_pointer = thread->saved.rsp;
-    thread->shown.thread_pointer = thread->saved.fs_base;
-    thread->shown.in_system_call = (long)thread->saved.orig_rax >= 0;
+    thread->shown.stack_pointer = registers_stack(&thread->saved);
+    thread->shown.thread_pointer = registers_thread_pointer(thread->shown.tid, &thread->saved);
+    thread->shown.in_system_call = registers_is_in_call(thread->shown.tid, &thread->saved, &thread->before);
     /* A pointer may be only in a vector register: compilers move two pointers at once. */
-    static _Thread_local uint8_t vectors[VECTORS_MOST];
-    area = (struct iovec){vectors, sizeof vectors};
-    if (ptrace(PTRACE_GETREGSET, thread->shown.tid, NT_X86_XSTATE, &area) == 0
-        && (thread->vectors = malloc(area.iov_len)) != NULL) {
-        memcpy(thread->vectors, vectors, area.iov_len);
+    static _Thread_local uint8_t vectors[REGISTERS_VECTORS_MOST];
+    unsigned kind;
+    ssize_t bytes = registers_read_vectors(thread->shown.tid, vectors, &kind);
+    if (bytes > 0 && (thread->vectors = malloc((size_t)bytes)) != NULL) {
+        memcpy(thread->vectors, vectors, (size_t)bytes);
         thread->shown.vectors = thread->vectors;
-        thread->shown.vector_bytes = area.iov_len;
+        thread->shown.vector_bytes = (size_t)bytes;
     }
+    if (bytes > 0) registers_show_kept(&thread->shown, vectors, (size_t)bytes, kind);
     thread->shown.is_stopped = 1;
     return 0;
 }
@@ -204,8 +151,12 @@ static int take_stop(struct tracee *thread, int status) {
 }
 
 static int stop_from(struct leaks_stop *stop, size_t first) {
-    for (size_t i = first; i < stop->count; i++)
-        if (stop->threads[i].is_seized) ptrace(PTRACE_INTERRUPT, stop->threads[i].shown.tid, 0, 0);
+    for (size_t i = first; i < stop->count; i++) {
+        struct tracee *thread = &stop->threads[i];
+        if (!thread->is_seized) continue;
+        registers_look(stop->pid, thread->shown.tid, &thread->before);
+        ptrace(PTRACE_INTERRUPT, thread->shown.tid, 0, 0);
+    }
     uint64_t began = leaks_now();
     for (size_t i = first; i < stop->count; i++) {
         struct tracee *thread = &stop->threads[i];
@@ -282,8 +233,12 @@ int leaks_held(pid_t pid, const pid_t *tids, size_t count, struct leaks_stop **o
 /* Resumes one thread: with the signal at whose delivery it stopped, or back into the interrupted call. */
 static bool release(struct tracee *thread) {
     if (thread->is_trapped) {
-        struct user_regs_struct registers = leaks_resumed(&thread->saved);
-        if (registers.rax != thread->saved.rax) ptrace(PTRACE_SETREGS, thread->shown.tid, 0, &registers);
+        const struct user_regs_struct *saved = &thread->saved;
+        struct user_regs_struct registers =
+            registers_resumed(thread->shown.tid, saved, &thread->before, thread->is_used);
+        if (memcmp(&registers, saved, sizeof registers) != 0) registers_write(thread->shown.tid, &registers);
+        if (registers_need_entry(saved, &thread->before, thread->is_used))
+            thread->signal = registers_enter(thread->shown.tid);
     }
     return ptrace(PTRACE_DETACH, thread->shown.tid, 0, (long)thread->signal) == 0;
 }
@@ -316,15 +271,3 @@ uint64_t leaks_go_on(struct leaks_stop *stop) {
     leaks_forget(stop);
     return pause;
 }
-
-#else
-
-int leaks_held(pid_t pid, const pid_t *tids, size_t count, struct leaks_stop **stop) {
-    return (void)pid, (void)tids, (void)count, (void)stop, -ENOTSUP;
-}
-const char *leaks_register_name(size_t number) { return (void)number, ""; }
-void leaks_resume(void *registers) { (void)registers; }
-int leaks_stop_all(pid_t pid, struct leaks_stop **stop) { return (void)pid, (void)stop, -ENOTSUP; }
-uint64_t leaks_go_on(struct leaks_stop *stop) { return (void)stop, 0; }
-
-#endif

@@ -14,8 +14,6 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
-#if defined(__x86_64__)
-
 #define LEAVING_NOTICE 0x0A676E697661656Cull /* HEAP_LEAVING_NOTICE of heap_image.h */
 
 enum leaks_event leaks_event_of(pid_t tid, int status) {
@@ -44,9 +42,10 @@ int leaks_interrupt(pid_t tid) { return ptrace(PTRACE_INTERRUPT, tid, 0, 0) == 0
 
 int leaks_continue_interrupted(pid_t tid) {
     struct user_regs_struct saved;
-    if (ptrace(PTRACE_GETREGS, tid, 0, &saved) == 0) {
-        struct user_regs_struct resumed = leaks_resumed(&saved);
-        if (resumed.rax != saved.rax) ptrace(PTRACE_SETREGS, tid, 0, &resumed);
+    const struct registers_before before = {.is_waiting = false};
+    if (registers_read(tid, &saved) == 0) {
+        struct user_regs_struct resumed = registers_resumed(tid, &saved, &before, false);
+        if (memcmp(&resumed, &saved, sizeof saved) != 0) registers_write(tid, &resumed);
     }
     return leaks_continue(tid, 0);
 }
@@ -58,21 +57,4 @@ int leaks_poll(pid_t tid, int *status) {
     return WIFSTOPPED(*status) ? 1 : -ESRCH;
 }
 
-long leaks_system_call_of(pid_t tid) {
-    struct user_regs_struct registers;
-    if (ptrace(PTRACE_GETREGS, tid, 0, &registers) != 0) return -errno;
-    return (long)registers.orig_rax;
-}
-
-#else
-
-enum leaks_event leaks_event_of(pid_t tid, int status) { return (void)tid, (void)status, LEAKS_EVENT_NONE; }
-unsigned long leaks_trace_options(int follow) { return (void)follow, 0; }
-int leaks_continue(pid_t tid, int signal) { return (void)tid, (void)signal, -ENOTSUP; }
-int leaks_continue_interrupted(pid_t tid) { return (void)tid, -ENOTSUP; }
-int leaks_listen(pid_t tid) { return (void)tid, -ENOTSUP; }
-int leaks_interrupt(pid_t tid) { return (void)tid, -ENOTSUP; }
-int leaks_poll(pid_t tid, int *status) { return (void)tid, (void)status, -ENOTSUP; }
-long leaks_system_call_of(pid_t tid) { return (void)tid, -ENOTSUP; }
-
-#endif
+long leaks_system_call_of(pid_t tid) { return (long)registers_ending_call(tid); }

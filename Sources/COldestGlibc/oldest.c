@@ -8,82 +8,93 @@
  * The executable must also load libpthread.so.0 and libdl.so.2, in which these functions lie before 2.34:
  * Package.swift says so to the linker. `make test-packages` reads the versions that the executable asks for.
  *
- * Only for release builds, and only on x86-64: on another architecture the tools need the glibc of their build.
+ * Only for release builds. The first versions of x86-64 are 2.2.5 and a few that came with a function; those of
+ * AArch64, which glibc has since 2.17, are all 2.17. On another architecture the tools need the glibc of their build.
  */
-#if defined(HEAPSUM_OLDEST_GLIBC) && defined(__x86_64__)
+#if defined(HEAPSUM_OLDEST_GLIBC) && (defined(__x86_64__) || defined(__aarch64__))
 
 #include <stddef.h>
 
 /* A jump and not a call, so that any arguments pass, and the return address that dlsym looks at is the caller's. */
+#if defined(__x86_64__)
+#define FIRST "GLIBC_2.2.5"
+#define SINCE(version) version
+#define JUMP(name) "endbr64\njmp *" name "@GOTPCREL(%rip)\n"
+#else
+#define FIRST "GLIBC_2.17"
+#define SINCE(version) FIRST
+/* hint 34 is bti c, which older assemblers don't know by name. */
+#define JUMP(name) "hint 34\nadrp x16, :got:" name "\nldr x16, [x16, :got_lo12:" name "]\nbr x16\n"
+#endif
 #define OLD(name, version) \
     __asm__(".pushsection .text\n" \
             ".globl " #name "\n" \
             ".hidden " #name "\n" \
-            ".type " #name ", @function\n" \
+            ".type " #name ", %function\n" \
             ".symver oldest_" #name ", " #name "@" version "\n" #name ":\n" \
-            ".cfi_startproc\n" \
-            "endbr64\n" \
-            "jmp *oldest_" #name "@GOTPCREL(%rip)\n" \
-            ".cfi_endproc\n" \
-            ".size " #name ", . - " #name "\n" \
-            ".popsection\n")
+            ".cfi_startproc\n" JUMP("oldest_" #name) ".cfi_endproc\n.size " #name ", . - " #name "\n.popsection\n")
 
 /* Moved to libc by 2.32 and 2.34. */
-OLD(dladdr, "GLIBC_2.2.5");
-OLD(dlclose, "GLIBC_2.2.5");
-OLD(dlerror, "GLIBC_2.2.5");
-OLD(dlopen, "GLIBC_2.2.5");
-OLD(dlsym, "GLIBC_2.2.5");
-OLD(pthread_create, "GLIBC_2.2.5");
-OLD(pthread_detach, "GLIBC_2.2.5");
-OLD(pthread_getaffinity_np, "GLIBC_2.3.4");
-OLD(pthread_getattr_np, "GLIBC_2.2.5");
-OLD(pthread_join, "GLIBC_2.2.5");
-OLD(pthread_key_create, "GLIBC_2.2.5");
-OLD(pthread_key_delete, "GLIBC_2.2.5");
-OLD(pthread_getspecific, "GLIBC_2.2.5");
-OLD(pthread_setspecific, "GLIBC_2.2.5");
-OLD(pthread_kill, "GLIBC_2.2.5");
-OLD(pthread_mutex_trylock, "GLIBC_2.2.5");
-OLD(pthread_mutexattr_destroy, "GLIBC_2.2.5");
-OLD(pthread_mutexattr_init, "GLIBC_2.2.5");
-OLD(pthread_mutexattr_settype, "GLIBC_2.2.5");
-OLD(pthread_once, "GLIBC_2.2.5");
-OLD(pthread_setname_np, "GLIBC_2.12");
-OLD(pthread_sigmask, "GLIBC_2.2.5");
-OLD(sem_destroy, "GLIBC_2.2.5");
-OLD(sem_init, "GLIBC_2.2.5");
-OLD(sem_open, "GLIBC_2.2.5");
-OLD(sem_post, "GLIBC_2.2.5");
-OLD(sem_timedwait, "GLIBC_2.2.5");
-OLD(sem_wait, "GLIBC_2.2.5");
+OLD(dladdr, FIRST);
+OLD(dlclose, FIRST);
+OLD(dlerror, FIRST);
+OLD(dlopen, FIRST);
+OLD(dlsym, FIRST);
+OLD(pthread_create, FIRST);
+OLD(pthread_detach, FIRST);
+OLD(pthread_getaffinity_np, SINCE("GLIBC_2.3.4"));
+OLD(pthread_getattr_np, FIRST);
+OLD(pthread_join, FIRST);
+OLD(pthread_key_create, FIRST);
+OLD(pthread_key_delete, FIRST);
+OLD(pthread_getspecific, FIRST);
+OLD(pthread_setspecific, FIRST);
+OLD(pthread_kill, FIRST);
+OLD(pthread_mutex_trylock, FIRST);
+OLD(pthread_mutexattr_destroy, FIRST);
+OLD(pthread_mutexattr_init, FIRST);
+OLD(pthread_mutexattr_settype, FIRST);
+OLD(pthread_once, FIRST);
+OLD(pthread_setname_np, SINCE("GLIBC_2.12"));
+OLD(pthread_sigmask, FIRST);
+OLD(sem_destroy, FIRST);
+OLD(sem_init, FIRST);
+OLD(sem_open, FIRST);
+OLD(sem_post, FIRST);
+OLD(sem_timedwait, FIRST);
+OLD(sem_wait, FIRST);
 
 /* In 2.29 and 2.35 these ceased to report errors to a function of the program's (matherr); their values are alike. */
-OLD(exp, "GLIBC_2.2.5");
-OLD(exp2, "GLIBC_2.2.5");
-OLD(hypotf, "GLIBC_2.2.5");
-OLD(log, "GLIBC_2.2.5");
-OLD(log2, "GLIBC_2.2.5");
-OLD(pow, "GLIBC_2.2.5");
+OLD(exp, FIRST);
+OLD(exp2, FIRST);
+OLD(hypotf, FIRST);
+OLD(log, FIRST);
+OLD(log2, FIRST);
+OLD(pow, FIRST);
 
 /* Since 2.32 libc says here whether there is one thread only. libstdc++ then counts without atomics: never here. */
 #define HIDDEN __attribute__((visibility("hidden")))
 HIDDEN char __libc_single_threaded = 0;
 
 /*
- * Before 2.33 the program contained these itself, and passed the version of its struct stat (1) to functions that
- * every glibc still has. No header here: its declarations are of the newer ones.
+ * Before 2.33 the program contained these itself, and passed the version of its struct stat to functions that every
+ * glibc still has. No header here: its declarations are of the newer ones.
  */
+#if defined(__x86_64__)
+enum { stat_version = 1 };
+#else
+enum { stat_version = 0 };
+#endif
 struct stat;
 extern int __xstat(int version, const char *path, struct stat *out);
 extern int __lxstat(int version, const char *path, struct stat *out);
 extern int __fxstat(int version, int descriptor, struct stat *out);
 extern int __fxstatat(int version, int directory, const char *path, struct stat *out, int flags);
-HIDDEN int stat(const char *path, struct stat *out) { return __xstat(1, path, out); }
-HIDDEN int lstat(const char *path, struct stat *out) { return __lxstat(1, path, out); }
-HIDDEN int fstat(int descriptor, struct stat *out) { return __fxstat(1, descriptor, out); }
+HIDDEN int stat(const char *path, struct stat *out) { return __xstat(stat_version, path, out); }
+HIDDEN int lstat(const char *path, struct stat *out) { return __lxstat(stat_version, path, out); }
+HIDDEN int fstat(int descriptor, struct stat *out) { return __fxstat(stat_version, descriptor, out); }
 HIDDEN int fstatat(int directory, const char *path, struct stat *out, int flags) {
-    return __fxstatat(1, directory, path, out, flags);
+    return __fxstatat(stat_version, directory, path, out, flags);
 }
 
 /*
@@ -103,7 +114,7 @@ static void run_constructors(int count, char **arguments, char **environment) {
 typedef int main_function(int count, char **arguments, char **environment);
 extern int oldest_start(main_function *main, int count, char **arguments, constructor *begin, void (*end)(void),
     void (*unload)(void), void *stack);
-__asm__(".symver oldest_start, __libc_start_main@GLIBC_2.2.5");
+__asm__(".symver oldest_start, __libc_start_main@" FIRST);
 HIDDEN int __libc_start_main(main_function *main, int count, char **arguments, constructor *begin, void (*end)(void),
     void (*unload)(void), void *stack) {
     return oldest_start(main, count, arguments, begin == NULL ? run_constructors : begin, end, unload, stack);

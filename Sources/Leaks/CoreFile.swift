@@ -22,7 +22,7 @@ final class CoreFile: ProcessMemory {
     /// Bytes of writable memory that should be in the file and are not.
     private(set) var missing: [Range<UInt64>] = []
 
-    /// - Throws: `LeaksError` with file and offset if it is not a core file of x86-64, or has no threads.
+    /// - Throws: `LeaksError` with file and offset if it is not a core file of this processor, or has no threads.
     init(path: String) throws {
         self.path = path
         do { source = try FileSource(path: path) } catch {
@@ -35,8 +35,8 @@ final class CoreFile: ProcessMemory {
         guard head.starts(with: [0x7F, 0x45, 0x4C, 0x46]) else { throw fail(0, "not an ELF file") }
         guard head[4] == 2, head[5] == 1 else { throw fail(4, "not of a 64-bit little-endian processor") }
         guard word(head, 16, 2) == 4 else { throw fail(16, "an ELF file, but not a core file") }
-        guard word(head, 18, 2) == 62 else {
-            throw fail(18, "a core file of another processor: only x86-64 is supported so far")
+        guard word(head, 18, 2) == ThreadLayout.machine else {
+            throw fail(18, "a core file of another processor: heapsum reads those of the one that it runs on")
         }
         let table = word(head, 32, 8), size = Int(word(head, 54, 2))
         var count = Int(word(head, 56, 2))
@@ -96,18 +96,23 @@ final class CoreFile: ProcessMemory {
             guard nameBytes < 1 << 16, next > at, start + byteCount <= notes.count else { return }
             let body = Array(notes[start ..< start + byteCount])
             // struct elf_prstatus: the thread ID at 32, the registers from 112 on, in the kernel's order.
-            if type == 1, body.count >= 112 + 27 * 8 {
-                let registers = (0 ..< 27).map { word(body, 112 + $0 * 8, 8) }
+            if type == 1, body.count >= 112 + ThreadLayout.registerCount * 8 {
+                let registers = (0 ..< ThreadLayout.registerCount).map { word(body, 112 + $0 * 8, 8) }
                 if processID == 0 { processID = pid_t(truncatingIfNeeded: word(body, 32, 4)) }
                 threads.append(
                     ThreadState(
                         threadID: pid_t(truncatingIfNeeded: word(body, 32, 4)), registers: registers, vectors: [],
-                        stackPointer: registers[19],
-                        threadPointer: registers[21], isInSystemCall: Int64(bitPattern: registers[15]) >= 0))
+                        stackPointer: registers[ThreadLayout.stackPointer],
+                        threadPointer: ThreadLayout.isStorageAbove ? 0 : registers[21],
+                        isInSystemCall: !ThreadLayout.isStorageAbove && Int64(bitPattern: registers[15]) >= 0))
             } else if type == 2 || type == 0x202, !threads.isEmpty {
                 threads[threads.count - 1].vectors += stride(from: 0, to: body.count & ~7, by: 8).map {
                     word(body, $0, 8)
                 }.filter { $0 != 0 }
+            } else if type == 0x401, ThreadLayout.isStorageAbove, body.count >= 8, !threads.isEmpty {
+                threads[threads.count - 1].threadPointer = word(body, 0, 8) // NT_ARM_TLS
+            } else if type == 0x404, ThreadLayout.isStorageAbove, body.count >= 4, !threads.isEmpty {
+                threads[threads.count - 1].isInSystemCall = word(body, 0, 4) >> 31 == 0 // NT_ARM_SYSTEM_CALL
             } else if type == 3, body.count >= 28 {
                 processID = pid_t(truncatingIfNeeded: word(body, 24, 4))
             } else if type == 0x4649_4C45 {

@@ -20,10 +20,7 @@ struct Defence {
             high = max(high, table.end(block))
         }
         guard low < high else { return [] }
-        // The pointer guard is the same in all threads; each thread's control block has it.
-        let guardValue = scan.snapshot.threads.lazy.compactMap {
-            $0.threadPointer == 0 ? nil : scan.snapshot.memory.word($0.threadPointer &+ 0x30)
-        }.first
+        let guardValue = ThreadLayout.pointerGuard(scan.snapshot)
         var saved: Set<UInt32> = []
         let span = high - low
         func consider(_ value: UInt64) {
@@ -33,6 +30,7 @@ struct Defence {
         }
         // Without a guard, no mangled pointer is looked for.
         let key = guardValue ?? 0, mangledSpan = guardValue == nil ? 0 : span
+        let rotation = ThreadLayout.mangledBits
         let straddling = StraddlingPointers(low: low)
         func look(_ words: UnsafePointer<UInt64>, _ count: Int) {
             guard count > 0 else { return }
@@ -40,7 +38,7 @@ struct Defence {
             for index in 0 ..< count {
                 let plain = word & 0xFFFF_FFFF_FFFF
                 if plain != word && plain &- low < span { consider(plain) }
-                let bare = (word >> 17 | word << 47) ^ key
+                let bare = (word &>> rotation | word &<< (64 &- rotation)) ^ key
                 if bare &- low < mangledSpan && word != 0 { consider(bare) }
                 guard index &+ 1 < count else { return }
                 let next = words[index &+ 1], nextZeros = StraddlingPointers.zeroBytes(next)

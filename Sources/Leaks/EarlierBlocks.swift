@@ -31,7 +31,7 @@ struct EarlierBlocks {
             main: main, mappings: snapshot.mappings, libcData: libc.data, memory: snapshot.memory)
         self.init(
             heaps, blocks: snapshot.blocks,
-            threadPointers: snapshot.threads.map(\.threadPointer) + glibc.threads + glibc.cached,
+            threadPointers: snapshot.threads.map(\.threadPointer) + glibc.threadPointers,
             mappings: snapshot.mappings, memory: snapshot.memory)
     }
 

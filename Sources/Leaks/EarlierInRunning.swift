@@ -38,7 +38,7 @@ package struct EarlierInRunning {
             }
             let glibc = GlibcState(libc, program.memory)
             let found = EarlierBlocks(
-                heaps, blocks: table, threadPointers: glibc.threads + glibc.cached, mappings: program.mappings,
+                heaps, blocks: table, threadPointers: glibc.threadPointers, mappings: program.mappings,
                 memory: program.memory)
             if found.gaps.isEmpty || attempt == Self.mostAttempts {
                 (self.program, self.heaps, gaps) = (program, heaps, found.gaps)

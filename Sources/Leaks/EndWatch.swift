@@ -69,7 +69,7 @@ package final class EndWatch {
         let process = self.process(of: thread), call = leaks_system_call_of(thread)
         let others = threads(of: process).filter { $0 != thread }
         // Only this thread ends, or an exec ends it.
-        if !others.isEmpty && call == Self.exit || others.contains(where: { isExecuting($0, process) }) {
+        if !others.isEmpty && call == ThreadLayout.exit || others.contains(where: { isExecuting($0, process) }) {
             leaks_continue(thread, 0)
             return
         }
@@ -79,8 +79,8 @@ package final class EndWatch {
             return
         }
         // A process that ends by itself is in exit_group, or in the last thread's exit.
-        let isDone = call == Self.exitGroup || call == Self.exit
-        let caller = isDone ? thread : held.first { leaks_system_call_of($0) == Self.exitGroup }
+        let isDone = call == ThreadLayout.exitGroup || call == ThreadLayout.exit
+        let caller = isDone ? thread : held.first { leaks_system_call_of($0) == ThreadLayout.exitGroup }
         look(
             EndingProcess(
                 processID: process, ending: caller ?? thread, kind: caller != nil ? .done : .killed,
@@ -198,8 +198,6 @@ package final class EndWatch {
 
     // MARK: What /proc says
 
-    private static let exit = 60, exitGroup = 231, execve = "59", execveat = "322"
-
     private func process(of thread: pid_t) -> pid_t {
         statusLine("Tgid:", of: thread)?.first.flatMap { pid_t($0) } ?? thread
     }
@@ -216,6 +214,6 @@ package final class EndWatch {
     private func isExecuting(_ thread: pid_t, _ process: pid_t) -> Bool {
         guard let text = procFile("/proc/\(process)/task/\(thread)/syscall", limit: 256) else { return false }
         let call = String(decoding: text.prefix { $0 != 32 && $0 != 10 }, as: UTF8.self)
-        return call == Self.execve || call == Self.execveat
+        return call == ThreadLayout.execve || call == ThreadLayout.execveat
     }
 }

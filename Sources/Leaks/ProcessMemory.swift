@@ -49,8 +49,9 @@ func residentRuns(pagemap: CInt, _ range: Range<UInt64>, isShared: Bool) -> [Ran
     var result: [Range<UInt64>] = []
     var runs = [leaks_pages](repeating: leaks_pages(), count: 1024)
     // The kernel counts whole pages.
-    var start = range.lowerBound & ~4095
-    let end = range.upperBound > .max - 4095 ? range.upperBound & ~4095 : (range.upperBound + 4095) & ~4095
+    let rest = ThreadLayout.pageBytes - 1
+    var start = range.lowerBound & ~rest
+    let end = range.upperBound > .max - rest ? range.upperBound & ~rest : (range.upperBound + rest) & ~rest
     while start < end {
         let count = leaks_resident(
             pagemap, start, end, isShared ? LEAKS_PAGES_ANY : LEAKS_PAGES_PRIVATE, &runs, runs.count)

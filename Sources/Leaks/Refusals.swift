@@ -50,7 +50,7 @@ extension Snapshot {
         switch error {
         case ESRCH: return LeaksError("\(processID): no such process")
         case ENOEXEC: return LeaksError("\(processID): it runs in 32-bit mode: heapsum reads only 64-bit programs")
-        case ENOTSUP: return LeaksError("\(processID): heapsum can stop threads only on x86-64 so far")
+        case ENOTSUP: return LeaksError("\(processID): heapsum can stop threads only on x86-64 and AArch64")
         case EAGAIN:
             return LeaksError(
                 "\(processID): none of its threads stopped: it is in uninterruptible sleep (a vfork's parent, a file "

@@ -93,7 +93,8 @@ struct Roots {
 
     private mutating func addThreads(_ snapshot: Snapshot, _ glibc: GlibcState, _ excluded: inout [Range<UInt64>]) {
         let living = Set(snapshot.threads.map(\.threadID))
-        let descriptors = (snapshot.threads.map(\.threadPointer) + glibc.threads + glibc.cached).sorted()
+        let descriptors =
+            (snapshot.threads.map { glibc.descriptor(of: $0.threadPointer) } + glibc.threads + glibc.cached).sorted()
         // A stack begins where its mapping does, or after another thread's descriptor if no guard page lies between
         // them.
         func bottom(_ mapping: AddressMapping, below address: UInt64) -> UInt64 {
@@ -103,6 +104,8 @@ struct Roots {
                 if descriptors[middle] < address { low = middle + 1 } else { high = middle }
             }
             guard low > 0, mapping.range.contains(descriptors[low - 1]) else { return mapping.range.lowerBound }
+            // The other thread's variables lie between, and nothing says where they end: all of that memory counts.
+            if ThreadLayout.isStorageAbove { return address }
             return min(address, descriptors[low - 1] &+ max(glibc.descriptorBytes, 2560))
         }
         let isMusl = snapshot.isMusl
@@ -124,14 +127,15 @@ struct Roots {
             if !isMusl { addVectorOfTLS(at: thread.threadPointer, snapshot, name: "\(thread.threadID)") }
             guard !thread.registers.isEmpty else { continue }
             guard let mapping = snapshot.mapping(at: thread.stackPointer) else { continue }
+            let descriptor = glibc.descriptor(of: thread.threadPointer)
             let isOwn =
-                mapping.path == "[stack]"
-                || mapping.range.contains(thread.threadPointer) && thread.threadPointer > thread.stackPointer
-            // A leaf function may use 128 bytes below its stack pointer, but not while it is in a system call.
-            var low = thread.isInSystemCall ? thread.stackPointer : thread.stackPointer &- 128
+                mapping.path == "[stack]" || mapping.range.contains(descriptor) && descriptor > thread.stackPointer
+            // A leaf function may use some bytes below its stack pointer, but not while it is in a system call.
+            var low =
+                thread.isInSystemCall ? thread.stackPointer : thread.stackPointer &- ThreadLayout.redZoneBytes
             if thread.hasDeadFrames {
                 // Above all frames lie the program's arguments and environment, or the thread's control block.
-                let base = mapping.path == "[stack]" ? stackEnd(snapshot) : thread.threadPointer
+                let base = mapping.path == "[stack]" ? stackEnd(snapshot) : descriptor
                 if let base, base >= low, mapping.range.contains(base) { low = base }
             }
             if isOwn, mapping.range.contains(low) {
@@ -139,8 +143,7 @@ struct Roots {
                 excluded.append(span(own?.lowerBound ?? bottom(mapping, below: low & ~7), low & ~7))
                 // Up to the thread's control block, or the mapping's end.
                 let end =
-                    mapping.range.contains(thread.threadPointer) && thread.threadPointer > low
-                    ? thread.threadPointer : mapping.range.upperBound
+                    mapping.range.contains(descriptor) && descriptor > low ? descriptor : mapping.range.upperBound
                 excluded.append(span(low & ~7, end))
                 roots.append(
                     Root(
@@ -157,7 +160,9 @@ struct Roots {
                     Root(
                         kind: .stack, name: "\(thread.threadID)", range: span(low & ~7, snapshot.blocks.end(block)),
                         threadID: thread.threadID))
-                starts.append(RootWord(value: snapshot.blocks.start(block), root: registers, place: "rsp"))
+                starts.append(
+                    RootWord(value: snapshot.blocks.start(block), root: registers, place: ThreadLayout.stackPointerName)
+                )
             }
         }
         guard glibc.descriptorBytes > 0 else { return }
@@ -167,7 +172,7 @@ struct Roots {
                     pid_t(truncatingIfNeeded: $0 & 0xFFFF_FFFF)
                 } ?? 0
             if living.contains(threadID) { continue }
-            addVectorOfTLS(at: descriptor, snapshot, name: "an ended thread")
+            addVectorOfTLS(at: glibc.threadPointer(of: descriptor), snapshot, name: "an ended thread")
             // It has ended but is not joined yet: only its result on the stack matters.
             let end = descriptor &+ glibc.descriptorBytes
             if let mapping = snapshot.mapping(at: descriptor), descriptor < end {
@@ -176,7 +181,7 @@ struct Roots {
             roots.append(Root(kind: .thread, name: "an ended thread, not joined", range: span(descriptor, end)))
         }
         for descriptor in glibc.cached {
-            addVectorOfTLS(at: descriptor, snapshot, name: "a stack kept for a new thread")
+            addVectorOfTLS(at: glibc.threadPointer(of: descriptor), snapshot, name: "a stack kept for a new thread")
             if let mapping = snapshot.mapping(at: descriptor) {
                 excluded.append(
                     span(
@@ -189,14 +194,12 @@ struct Roots {
     /// Whether a thread is in a system call that a function of libc made. Functions keep no vector register for their
     /// callers, and libc's system calls have nothing in one: what is there is left over.
     private static func isInCallOfLibc(_ thread: ThreadState, _ snapshot: Snapshot) -> Bool {
-        guard thread.isInSystemCall, thread.registers.count > instructionPointer,
-            let code = snapshot.mapping(at: thread.registers[instructionPointer]), code.isFile
+        let number = ThreadLayout.instructionPointer
+        guard thread.isInSystemCall, thread.registers.count > number,
+            let code = snapshot.mapping(at: thread.registers[number]), code.isFile
         else { return false }
         return GlibcState.isLibc(code.baseName) || MuslThread.isLibc(code.baseName)
     }
-
-    /// The number of rip in the kernel's order of registers.
-    private static let instructionPointer = 16
 
     /// Where the main thread's first frame began; the dynamic loader stores it.
     private func stackEnd(_ snapshot: Snapshot) -> UInt64? {
@@ -224,7 +227,9 @@ struct Roots {
 
     /// Adds a thread's vector of TLS blocks (dtv). The thread points to its second entry.
     private mutating func addVectorOfTLS(at threadPointer: UInt64, _ snapshot: Snapshot, name: String) {
-        guard threadPointer != 0, let vector = snapshot.memory.word(threadPointer &+ 8), vector > 16 else { return }
+        guard threadPointer != 0, let vector = snapshot.memory.word(threadPointer &+ ThreadLayout.vectorOffset),
+            vector > 16
+        else { return }
         let root = add(Root(kind: .thread, name: name, range: 0 ..< 0))
         starts.append(RootWord(value: vector &- 16, root: root, place: "the vector of thread-local storage"))
     }

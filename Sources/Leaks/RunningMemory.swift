@@ -17,7 +17,7 @@ final class RunningMemory: ProcessMemory {
     private var files: [UInt64: CInt] = [:]
     private var words = [UInt64](repeating: 0, count: 512)
 
-    private static let pageBytes: UInt64 = 4096
+    private static let pageBytes = ThreadLayout.pageBytes
 
     /// - Parameter mappings: in order of address.
     init(pid: pid_t, mappings: [AddressMapping]) {

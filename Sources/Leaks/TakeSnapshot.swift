@@ -212,14 +212,12 @@ extension Snapshot {
         return states
     }
 
-    /// The address of a `syscall` instruction in the kernel's own code page (vdso), which every program has.
+    /// The address of an instruction for a system call in the kernel's own code page (vdso), which every program has.
     private static func systemCallInstruction(_ mappings: [AddressMapping], _ memory: LiveMemory) -> UInt64? {
         guard let code = mappings.first(where: { $0.path == "[vdso]" }),
             let bytes = memory.bytes(code.range.lowerBound, count: min(code.range.count, 1 << 16))
         else { return nil }
-        return bytes.indices.dropLast().first { bytes[$0] == 0x0F && bytes[$0 + 1] == 0x05 }.map {
-            code.range.lowerBound + UInt64($0)
-        }
+        return ThreadLayout.systemCallInstruction(in: bytes, at: code.range.lowerBound)
     }
 
     static func imageInodes(of image: HeapImage, _ mappings: [AddressMapping]) -> Set<UInt64> {

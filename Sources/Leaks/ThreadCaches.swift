@@ -28,7 +28,7 @@ struct ThreadCaches {
         (self.memory, self.heaps) = (memory, heaps)
         var distances: Set<UInt64> = [], sources = 0
         for thread in threadPointers where sources < Self.mostSources {
-            let own = candidates(below: thread, mappings)
+            let own = candidates(beside: thread, mappings)
             if !own.isEmpty { sources += 1 }
             distances.formUnion(own)
         }
@@ -37,7 +37,9 @@ struct ThreadCaches {
         for distance in distances {
             var count = 0, isWhole = true, found: Set<UInt64> = []
             for thread in threadPointers {
-                guard let value = memory.word(thread &- distance), value != 0 else { continue }
+                guard let value = memory.word(ThreadLayout.isStorageAbove ? thread &+ distance : thread &- distance),
+                    value != 0
+                else { continue }
                 let cache = caches[value] ?? cached(at: value)
                 caches[value] = .some(cache)
                 guard let cache else {
@@ -55,9 +57,14 @@ struct ThreadCaches {
         guard isSure else { return nil }
     }
 
-    /// How far below its thread pointer a thread has words that lead to a cache.
-    private func candidates(below thread: UInt64, _ mappings: [AddressMapping]) -> [UInt64] {
+    /// How far from its thread pointer a thread has words of thread-local storage that lead to a cache.
+    private func candidates(beside thread: UInt64, _ mappings: [AddressMapping]) -> [UInt64] {
         guard thread & 7 == 0, let mapping = mappings.first(where: { $0.range.contains(thread) }) else { return [] }
+        if ThreadLayout.isStorageAbove {
+            let count = min(mapping.range.upperBound - thread, Self.mostStatic) / 8
+            guard let words = memory.words(thread, count: Int(count)) else { return [] }
+            return words.indices.filter { cached(at: words[$0]) != nil }.map { UInt64($0) * 8 }
+        }
         let low = max(mapping.range.lowerBound, thread - min(thread, Self.mostStatic))
         guard let words = memory.words(low, count: Int(thread - low) / 8) else { return [] }
         return words.indices.filter { cached(at: words[$0]) != nil }.map { thread - low - UInt64($0) * 8 }

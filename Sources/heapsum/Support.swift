@@ -57,7 +57,8 @@ enum Format: Equatable, ExpressibleByArgument {
     static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
 }
 
-extension SetChoice: ExpressibleByArgument {
+// SendableMetatype, which the parser's protocol implies, is named because Swift 6.2 with assertions ends otherwise.
+extension SetChoice: ExpressibleByArgument, SendableMetatype {
     public init?(argument: String) {
         switch argument {
         case "last": self = .last

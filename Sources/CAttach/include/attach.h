@@ -47,7 +47,7 @@ struct attach_plan {
     struct attach_span busy[4];
     size_t busy_count;
     int only_outside; /* the allocator is part of the program's own code: only a thread that waits for input is safe */
-    uint64_t system_call;    /* of `syscall; ret` */
+    uint64_t system_call;    /* of `syscall; ret`, `svc #0; ret` */
     uint64_t signal_return;  /* of the code that calls rt_sigreturn */
     uint64_t errno_location; /* of __errno_location */
 };
@@ -61,6 +61,7 @@ enum attach_state {
     ATTACH_STOPPED = 6,      /* by a signal or job control, or it did not stop in time */
     ATTACH_IN_SEQUENCE = 7,  /* in a restartable sequence (rseq) */
     ATTACH_FOREIGN_MODE = 8, /* 32-bit code */
+    ATTACH_IN_VECTORS = 9,   /* it has registers in use that could not be given back: see thread.c */
 };
 
 struct attach_thread; /* a thread that is stopped for calls */

@@ -12,8 +12,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* A stopped thread's registers, as words that may be pointers; leaks_register_name has their names. */
+/*
+ * A stopped thread's registers, as words that may be pointers; leaks_register_name has their names. On AArch64 the last
+ * eight are the halves of vector registers that functions keep for their callers.
+ */
+#if defined(__aarch64__)
+#define LEAKS_REGISTERS 42
+#else
 #define LEAKS_REGISTERS 27
+#endif
 
 struct leaks_thread {
     pid_t tid;
@@ -21,7 +28,7 @@ struct leaks_thread {
     int in_system_call; /* it was stopped in a system call: nothing below its stack pointer is in use */
     uint64_t stack_pointer, thread_pointer;
     uint64_t registers[LEAKS_REGISTERS];
-    const uint8_t *vectors; /* in the processor's format (XSAVE), or NULL */
+    const uint8_t *vectors; /* in the kernel's format (XSAVE, NT_ARM_SVE or NT_PRFPREG), or NULL */
     size_t vector_bytes;
 };
 
@@ -39,8 +46,8 @@ const char *leaks_register_name(size_t number);
 
 /*
  * Makes the stopped process clone itself, in two steps, so that the caller can work while the kernel copies the page
- * tables. `system_call` is the address of a `syscall` instruction in the process. The clone never runs, and dies with
- * this tool. finish returns the clone's PID or a negative errno; it must follow a begin that succeeded.
+ * tables. `system_call` is the address of an instruction in the process that makes a system call. The clone never runs,
+ * and dies with this tool. finish returns the clone's PID or a negative errno; it must follow a begin that succeeded.
  */
 int leaks_clone_begin(struct leaks_stop *stop, uint64_t system_call);
 pid_t leaks_clone_finish(struct leaks_stop *stop);
@@ -84,14 +91,8 @@ int leaks_listen(pid_t tid);
 int leaks_interrupt(pid_t tid);
 /* A thread's next stop: 1 with its status; 0: none yet; a negative errno: it has ended. */
 int leaks_poll(pid_t tid, int *status);
-/* The number of the system call that the thread is in; negative: none, or unreadable. */
+/* The number of the system call in which the thread ends; negative: none, or unreadable. */
 long leaks_system_call_of(pid_t tid);
-
-/*
- * Changes the registers (struct user_regs_struct) of a thread that was interrupted in a system call, so that it
- * continues the call. This is needed for calls that return EINTR on any wake-up: the kernel does not restart those.
- */
-void leaks_resume(void *registers);
 
 struct leaks_pages {
     uint64_t start, end;
@@ -103,8 +104,9 @@ enum leaks_page_kind {
 };
 
 /*
- * The runs of present pages in [start, end), in memory or swapped out. `pagemap` is the open /proc/PID/pagemap of the
- * process. Returns the number of runs; if it is `capacity`, call again from the end of the last run.
+ * The runs of present pages in [start, end), in memory or swapped out. Both ends are multiples of the kernel's pages.
+ * `pagemap` is the open /proc/PID/pagemap of the process. Returns the number of runs; if it is `capacity`, call again
+ * from the end of the last run.
  */
 ssize_t leaks_resident(
     int pagemap, uint64_t start, uint64_t end, enum leaks_page_kind kind, struct leaks_pages *runs, size_t capacity);

@@ -193,18 +193,22 @@ package final class FactTables {
             for (place, part) in parts.enumerated() {
                 // What is known of the stack as a whole belongs to its first row, so that sums are right.
                 let counts = place == 0 ? row.counts : StackCounts(), fact = row.fact
-                let oldest: Cell =
-                    counts.liveBlocks == 0 || parts.count > 1
-                    ? .none : .seconds(max(0, moment - Double(milliseconds(ofTick: counts.oldestTick)) / 1000))
-                let cells: [Cell] =
-                    own + [
-                        .text("\(fact.key)"), part.verdict.map { .text($0.text) } ?? .none, .number(part.live.bytes),
-                        .number(part.live.blocks), .number(counts.allocatedBytes), .number(counts.allocatedBlocks),
-                        .number(counts.freedBytes), .number(counts.freedBlocks), .number(counts.peak.bytes),
-                        .number(counts.peak.blocks), .number(counts.temporaryBlocks),
-                        knowsResidence ? .number(place == 0 ? row.residentBytes : 0) : .none, oldest,
-                        fact.tag.map { .text($0.description) } ?? .none,
-                    ]
+                // Piece by piece: some compilers give up on the types of one long sum.
+                var cells = own
+                cells.append(.text("\(fact.key)"))
+                cells.append(part.verdict.map { .text($0.text) } ?? .none)
+                cells += [.number(part.live.bytes), .number(part.live.blocks)]
+                cells += [.number(counts.allocatedBytes), .number(counts.allocatedBlocks)]
+                cells += [.number(counts.freedBytes), .number(counts.freedBlocks)]
+                cells += [.number(counts.peak.bytes), .number(counts.peak.blocks), .number(counts.temporaryBlocks)]
+                cells.append(knowsResidence ? .number(place == 0 ? row.residentBytes : 0) : .none)
+                if counts.liveBlocks == 0 || parts.count > 1 {
+                    cells.append(.none)
+                } else {
+                    let oldest = Double(milliseconds(ofTick: counts.oldestTick)) / 1000
+                    cells.append(.seconds(max(0, moment - oldest)))
+                }
+                cells.append(fact.tag.map { .text($0.description) } ?? .none)
                 try out.write(facts.line(cells))
             }
         }

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <unistd.h>
 
+#include "registers.h"
+
 #define NOINLINE __attribute__((noinline))
 
 struct Session {
@@ -50,11 +52,7 @@ static NOINLINE void wipe() {
 int main() {
     fill();
     wipe();
-    __asm__ volatile(
-        ""
-        :
-        :
-        : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory");
+    FORGET_REGISTERS;
     printf("%p\n", session_cache->sessions->next->next->buffer);
     puts("ready");
     fflush(stdout);

@@ -143,7 +143,11 @@ __attribute__((noreturn)) static void finish(const char *end) {
     if (strcmp(end, "SIGTERM") == 0) raise(SIGTERM);
     if (strcmp(end, "SIGSEGV") == 0) {
         /* A copy of a structure may have left a pointer in a vector register, which a running thread may still use. */
+#if defined(__aarch64__)
+        __asm__ volatile("movi v0.2d, #0\n movi v1.2d, #0" : : : "v0", "v1");
+#else
         __asm__ volatile("pxor %%xmm0, %%xmm0; pxor %%xmm1, %%xmm1" : : : "xmm0", "xmm1");
+#endif
         *(volatile int *)8 = 1;
     }
     if (strcmp(end, "exec") == 0) execl("/bin/sh", "sh", "-c", "exit 3", (char *)NULL);

@@ -18,6 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "registers.h"
+
 #define NOINLINE __attribute__((noinline))
 #define LOST 50
 
@@ -65,11 +67,7 @@ static NOINLINE void wipe(void) {
     char space[16384];
     memset(space, 0, sizeof space);
     __asm__ volatile("" : : "r"(space) : "memory");
-    __asm__ volatile(
-        ""
-        :
-        :
-        : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory");
+    FORGET_REGISTERS;
 }
 /* The C library's own variables hold what only it knows. */
 static NOINLINE void give_to_libc(void) {

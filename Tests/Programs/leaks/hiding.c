@@ -64,9 +64,15 @@ static NOINLINE void hide_in_data(void) {
     low_tag = (uintptr_t)make("possible", "a low tag bit") | 1;
     high_tag = (uintptr_t)make("possible", "high tag bits") | 0xABull << 56;
     uintptr_t guard, value = (uintptr_t)make("possible", "a mangled pointer");
+    /* As setjmp and atexit do. */
+#if defined(__aarch64__)
+    guard = *(uintptr_t *)dlsym(RTLD_DEFAULT, "__pointer_chk_guard");
+    mangled = value ^ guard;
+#else
     __asm__("mov %%fs:0x30, %0" : "=r"(guard));
     value ^= guard;
     mangled = value << 17 | value >> 47;
+#endif
     complement = ~(uintptr_t)make("definite", "a complement, which nothing finds");
     inside_of_array = (char *)make("possible", "a pointer to its inside") + 64;
     /* As C++ allocates an array of no objects that have a destructor: a count of 0, and a pointer to its end. */
@@ -169,10 +175,18 @@ static void *with_register(void *unused) {
     wipe();
     waiting++;
     for (;;)
+#if defined(__aarch64__)
+        __asm__ volatile("mov x19, %0\n mov %0, #0\n mov x0, #0\n mov x1, #0\n mov x2, #0\n mov x3, #0\n mov x8, #73\n"
+                         " svc #0\n mov %0, x19" /* ppoll */
+                         : "+r"(block)
+                         :
+                         : "x0", "x1", "x2", "x3", "x8", "x19", "memory");
+#else
         __asm__ volatile("mov %0, %%rbx\n xor %0, %0\n mov $34, %%eax\n syscall\n mov %%rbx, %0"
                          : "+r"(block)
                          :
                          : "rax", "rbx", "rcx", "r11", "memory");
+#endif
     return unused;
 }
 
@@ -180,25 +194,54 @@ static NOINLINE void *made_hidden(const char *place) { return make("reachable", 
 
 static void *with_vector_register(void *unused) {
     uintptr_t block = (uintptr_t)made_hidden("a vector register");
+#if defined(__aarch64__)
+    __asm__ volatile("fmov d20, %0\n movi v0.2d, #0" : : "r"(block) : "v20", "v0");
+#else
     __asm__ volatile("movq %0, %%xmm13\n pxor %%xmm0, %%xmm0" : : "r"(block) : "xmm13", "xmm0");
+#endif
     block = 0;
     __asm__ volatile("" : "+r"(block));
     waiting++;
     for (;;)
+#if defined(__aarch64__)
+        __asm__ volatile("mov x0, #0\n mov x1, #0\n mov x2, #0\n mov x3, #0\n mov x8, #73\n svc #0"
+                         :
+                         :
+                         : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x19", "x20", "x21", "memory");
+#else
         __asm__ volatile("mov $34, %%eax\n syscall"
                          :
                          :
                          : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory");
+#endif
     return unused;
 }
 
+#if defined(__aarch64__)
+/* Functions keep the lower halves of v8 to v15 for their callers: also libc's, while it waits. */
+static void *with_kept_vector(void *unused) {
+    uintptr_t block = (uintptr_t)made_hidden("a vector register that functions keep");
+    __asm__ volatile("fmov d9, %0" : : "r"(block) : "v9");
+    block = 0;
+    __asm__ volatile("" : "+r"(block));
+    wipe();
+    sleep_for_ever();
+    return unused;
+}
+#endif
+
+/* AArch64 has no red zone: there in a register, while the thread runs. */
 static atomic_int is_spinning;
 static NOINLINE void *with_red_zone(void *unused) {
     void *block = made_hidden("the red zone of a leaf function");
     wipe();
     is_spinning = 1;
     waiting++;
+#if defined(__aarch64__)
+    __asm__ volatile("1: b 1b" : "+r"(block) : : "memory");
+#else
     __asm__ volatile("mov %0, -64(%%rsp)\n xor %0, %0\n1: pause\n jmp 1b" : "+r"(block) : : "memory");
+#endif
     return unused;
 }
 
@@ -278,6 +321,9 @@ int main(int argc, char **argv) {
     start(with_stack, 0, 1);
     start(with_register, 0, 1);
     start(with_vector_register, 0, 1);
+#if defined(__aarch64__)
+    start(with_kept_vector, 0, 1);
+#endif
     start(with_red_zone, 0, 1);
     start(with_stale_stack, 0, 0);
     leave_unjoined();

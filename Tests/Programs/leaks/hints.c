@@ -19,6 +19,8 @@
 
 #include "heapsum.h"
 
+#include "registers.h"
+
 void __lsan_disable(void) __attribute__((weak));
 void __lsan_enable(void) __attribute__((weak));
 void __lsan_ignore_object(const void *block) __attribute__((weak));
@@ -93,11 +95,7 @@ static NOINLINE void wipe(void) {
 
 static NOINLINE void ready(void) {
     wipe();
-    __asm__ volatile(
-        ""
-        :
-        :
-        : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory");
+    FORGET_REGISTERS;
     puts("ready");
     fflush(stdout);
 }

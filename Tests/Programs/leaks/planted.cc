@@ -8,6 +8,8 @@
 #include <ctime>
 #include <unistd.h>
 
+#include "registers.h"
+
 #define NOINLINE __attribute__((noinline))
 
 struct entry {
@@ -72,11 +74,7 @@ int main(int argc, char **argv) {
         if (i % (entries / planted) == 0 && i / (entries / planted) < planted) lose_alone(), lose_pair();
     }
     wipe();
-    __asm__ volatile(
-        ""
-        :
-        :
-        : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory");
+    FORGET_REGISTERS;
     puts("ready");
     fflush(stdout);
     if (argc > 3) { // writes on, so that a snapshot costs it what it costs
