@@ -77,7 +77,9 @@ static uintptr_t own_state(const struct python_runtime *runtime) {
 static uintptr_t lock_holder(const struct python_runtime *runtime) {
     const uint32_t locked = runtime->layout.runtime.locked;
     const void *base = (const void *)runtime->address;
+    const uint32_t lock = runtime->layout.runtime.lock;
     if (locked != 0 && half(base, locked) != 1) return 0;
+    if (lock != 0 && word(base, runtime->layout.runtime.used_lock) != runtime->address + lock) return 0;
     const uintptr_t holder = load_relaxed((const uintptr_t *)(runtime->address + runtime->layout.runtime.holder));
     return is_object(holder) ? holder : 0;
 }

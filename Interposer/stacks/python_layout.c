@@ -36,9 +36,9 @@ static const struct python_layout layout_3_12 = {
     .type = 8,
 };
 
-/* What 3.13 doesn't say itself, from the headers of 3.13.0. The key is checked like everything else. */
+/* What 3.13 doesn't say itself, from the headers of 3.13.0; so it is in 3.13.18. The value is checked each time: it has
+ * to be the holder of the interpreter's lock, or to name its thread. */
 #define KEY_3_13 2160
-#define MAIN_INTERPRETER_3_13 88352
 
 /* The beginning of _PyRuntime in 3.13 (Include/internal/pycore_runtime.h, struct _Py_DebugOffsets). */
 struct debug_offsets {
@@ -73,7 +73,32 @@ struct debug_offsets {
     } string;
 };
 
-static bool read_offsets(struct python_runtime *runtime) {
+/* The runtime's bytes, all of them variables of its module, so they can be read in place. */
+#define RUNTIME_MOST ((uint64_t)16 << 20)
+
+/*
+ * The lock of 3.13's main interpreter, which is the runtime's last member: the difference of their sizes is its place.
+ * (The place itself differs by patch version: 88,352 in 3.13.0, 88,400 in 3.13.5.) An interpreter may use another one's
+ * lock, and has a pointer to the one that it uses. So the main one's pointer tells, at each reading, whether this is
+ * the place. False if an offset is outside of the interpreter.
+ */
+static bool find_lock(const struct debug_offsets *says, struct python_layout *layout) {
+    const uint64_t runtime = says->runtime.size, interpreter = says->interpreter.size;
+    const uint64_t inside[] = {
+        says->interpreter.ceval_gil, says->interpreter.gil, says->interpreter.gil_locked, says->interpreter.gil_holder};
+    if (runtime > RUNTIME_MOST || interpreter > runtime || interpreter < 8 || (runtime - interpreter) % 8 != 0)
+        return false;
+    for (size_t i = 0; i < sizeof inside / sizeof inside[0]; i++)
+        if (inside[i] > interpreter - 8 || inside[i] % 4 != 0) return false;
+    const uint32_t main = (uint32_t)(runtime - interpreter);
+    layout->runtime.used_lock = main + (uint32_t)says->interpreter.ceval_gil;
+    layout->runtime.lock = main + (uint32_t)says->interpreter.gil;
+    layout->runtime.locked = main + (uint32_t)says->interpreter.gil_locked;
+    layout->runtime.holder = main + (uint32_t)says->interpreter.gil_holder;
+    return layout->runtime.used_lock % 8 == 0 && layout->runtime.holder % 8 == 0;
+}
+
+static bool read_offsets(const struct loaded *module, struct python_runtime *runtime) {
     struct debug_offsets says;
     if (!memory_fetch(&says, runtime->address, sizeof says) || memcmp(says.cookie, "xdebugpy", 8) != 0
         || says.version != runtime->version || says.free_threaded != 0)
@@ -92,14 +117,12 @@ static bool read_offsets(struct python_runtime *runtime) {
     ALL_BELOW(in_code, PYTHON_CODE_BYTES);
     ALL_BELOW(in_string, PYTHON_STRING_BYTES);
 #undef ALL_BELOW
-    if (says.runtime.finalizing > 1 << 20 || says.interpreter.gil_holder > 1 << 20
-        || says.interpreter.gil_locked > 1 << 20 || says.code.instructions < 16)
+    if (says.runtime.size < KEY_3_13 + 8 || says.runtime.size > module->end - runtime->address
+        || says.runtime.finalizing > says.runtime.size - 8 || says.runtime.finalizing % 8 != 0
+        || says.code.instructions < 16)
         return false;
     runtime->layout = (struct python_layout){
-        .runtime = {.finalizing = (uint32_t)says.runtime.finalizing,
-            .key = KEY_3_13,
-            .holder = MAIN_INTERPRETER_3_13 + (uint32_t)says.interpreter.gil_holder,
-            .locked = MAIN_INTERPRETER_3_13 + (uint32_t)says.interpreter.gil_locked},
+        .runtime = {.finalizing = (uint32_t)says.runtime.finalizing, .key = KEY_3_13},
         .state = {.thread = (uint32_t)says.state.thread_id, .frame = (uint32_t)says.state.current_frame},
         .frame = {.code = (uint32_t)says.frame.executable,
             .previous = (uint32_t)says.frame.previous,
@@ -119,15 +142,15 @@ static bool read_offsets(struct python_runtime *runtime) {
         .bytes = {.size = (uint32_t)says.bytes.length, .bytes = (uint32_t)says.bytes.bytes},
         .type = (uint32_t)says.object.type,
     };
-    return true;
+    return find_lock(&says, &runtime->layout);
 }
 
-static bool find_layout(struct python_runtime *runtime) {
+static bool find_layout(const struct loaded *module, struct python_runtime *runtime) {
     runtime->by_cframes = runtime->version >> 16 == 0x030B;
     switch (runtime->version >> 16) {
         case 0x030B: runtime->layout = layout_3_11; return true;
         case 0x030C: runtime->layout = layout_3_12; return true;
-        case 0x030D: return read_offsets(runtime);
+        case 0x030D: return read_offsets(module, runtime);
         default: return false;
     }
 }
@@ -167,15 +190,15 @@ static bool read_symbols(const struct loaded *module, struct symbols *symbols) {
     return dynamic != 0 && symbols_read(dynamic, module->bias, true, symbols);
 }
 
-static bool find(const struct symbols *symbols, struct python_runtime *runtime) {
+static bool find(const struct symbols *symbols, const struct loaded *module, struct python_runtime *runtime) {
     uint64_t version;
     *runtime = (struct python_runtime){.address = symbols_find(symbols, "_PyRuntime", SYMBOL_VARIABLE)};
-    if (runtime->address == 0) return false;
+    if (runtime->address - module->start >= module->end - module->start) return false;
     const uintptr_t place = symbols_find(symbols, "Py_Version", SYMBOL_VARIABLE); /* from 3.11 on */
     if (place != 0 && memory_fetch(&version, place, sizeof version)) runtime->version = (uint32_t)version;
     runtime->code_type = symbols_find(symbols, "PyCode_Type", SYMBOL_VARIABLE);
     runtime->string_type = symbols_find(symbols, "PyUnicode_Type", SYMBOL_VARIABLE);
-    runtime->is_read = runtime->code_type != 0 && runtime->string_type != 0 && find_layout(runtime);
+    runtime->is_read = runtime->code_type != 0 && runtime->string_type != 0 && find_layout(module, runtime);
     return true;
 }
 
@@ -221,7 +244,7 @@ void python_look(const struct loaded *module) {
     struct python_runtime runtime;
     if (!read_symbols(module, &symbols)) return;
     if (symbols_find(&symbols, "PyInit__greenlet", SYMBOL_FUNCTION) != 0) keep_greenlet(module);
-    if (python_runtime() == NULL && find(&symbols, &runtime)) keep(&runtime, module);
+    if (python_runtime() == NULL && find(&symbols, module, &runtime)) keep(&runtime, module);
 }
 
 /* Whether the module is still there after others were unloaded. */
@@ -230,7 +253,7 @@ static __attribute__((noinline)) bool is_loaded(struct found *one, uint32_t now)
     struct symbols symbols;
     struct python_runtime again;
     if (loader_find(one->runtime.address, &module) && module.start == one->start && module.end == one->end
-        && read_symbols(&module, &symbols) && find(&symbols, &again) && is_same(&again, &one->runtime)) {
+        && read_symbols(&module, &symbols) && find(&symbols, &module, &again) && is_same(&again, &one->runtime)) {
         store_relaxed(&one->generation, now);
         return true;
     }

@@ -19,6 +19,8 @@ struct python_layout {
         uint32_t key;        /* the pthread key of a thread's state: whether it is made, and its number (Py_tss_t) */
         uint32_t holder;     /* the state whose thread holds the lock; in 3.11 NULL if none does */
         uint32_t locked;     /* whether one does; 0: `holder` says it */
+        uint32_t used_lock;  /* the main interpreter's pointer to the lock that it uses, … */
+        uint32_t lock;       /* … which is its own; 0: not looked at */
     } runtime;               /* _PyRuntime */
     struct {
         uint32_t thread;     /* pthread_self() */

@@ -19,7 +19,7 @@ import Text
     }
 
     /// The CPythons of this machine that can be read: Debian's, and others of the search path.
-    private static let interpreters: [String] = {
+    static let interpreters: [String] = {
         let scratch = try? Scratch()
         var found = ["/usr/bin/python3"]
         for name in ["python3.11", "python3.12", "python3.13"] {
