@@ -3,7 +3,8 @@ import csv, json, os, sys
 run, what = sys.argv[1], sys.argv[2:]
 def lines(name): return open(f"{run}/{name}").read().splitlines()
 rows = list(csv.DictReader(open(f"{run}/verdicts", newline=""))) if os.path.exists(f"{run}/verdicts") else []
-def sums(verdict): return [sum(int(row[key]) for row in rows if row["verdict"] == verdict) for key in ("blocks", "bytes")]
+def sums(verdict):
+    return [sum(int(row[key]) for row in rows if row["verdict"] == verdict) for key in ("blocks", "bytes")]
 checked = 0
 if what[0] == "sums":
     for verdict, blocks, held in zip(what[1::3], what[2::3], what[3::3]):
