@@ -64,6 +64,7 @@ shared: $(LIBRARY) $(ALLOCATORS) $(MAPPINGS)
 FOR_AARCH64 = $(addsuffix -aarch64,library shared tools stage deb tarball wheel each-package)
 .PHONY: $(FOR_AARCH64)
 $(FOR_AARCH64): %-aarch64:
+	@scripts/install-packages --aarch64
 	@$(MAKE) --no-print-directory $* CC=aarch64-linux-gnu-gcc BUILD=.build/heapsum-aarch64 \
 	    PACKAGES=.build/packages-aarch64 PRINTERS=$(BUILD)/bin
 $(filter-out library-% shared-% tools-%,$(FOR_AARCH64)): tools

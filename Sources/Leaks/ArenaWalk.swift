@@ -94,7 +94,7 @@ struct ArenaWalk {
     /// - Returns: their bytes.
     private mutating func walkParts(in mappings: [AddressMapping], wanted: UInt64) throws(ArenaFault) -> UInt64 {
         var bytes: UInt64 = 0
-        for mapping in mappings where mapping.mayBeMallocs && bytes < wanted && wanted < 1 << 47 {
+        for mapping in mappings where mapping.mayBeMallocs && bytes < wanted && wanted < 1 << 48 {
             var at = mapping.range.lowerBound
             while at < mapping.range.upperBound, let first = reader.word(at &+ 8), first & 7 == Self.isInUse {
                 var part = self

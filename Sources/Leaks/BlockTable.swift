@@ -90,8 +90,8 @@ package final class BlockTable {
     /// The stack of blocks from before the recording: none. No image has so many stacks.
     package static let earlierStack = UInt32.max
 
-    /// User addresses have 47 bits.
-    private static let limit: UInt64 = 1 << 47
+    /// User addresses have 47 bits on x86-64, and 48 on AArch64.
+    private static let limit: UInt64 = 1 << 48
     private static let keyShift: UInt64 = 21
     private static let inside: UInt32 = 1 << 31
     private let stepShift: UInt64

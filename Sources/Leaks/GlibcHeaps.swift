@@ -80,7 +80,7 @@ package struct GlibcHeaps {
     }
 
     private static func arena(_ address: UInt64, _ memory: inout ProgramMemory) -> GlibcArena? {
-        guard address & 15 == 0, address < 1 << 47, let top = memory.word(address + topOffset) else { return nil }
+        guard address & 15 == 0, address < 1 << 48, let top = memory.word(address + topOffset) else { return nil }
         let infoBytes = address & (heapBytes - 1)
         guard infoBytes > 0, infoBytes < 256 else { return nil }
         var heaps: [GlibcHeap] = [], heap = top & ~(heapBytes - 1)
@@ -124,6 +124,6 @@ package struct GlibcHeaps {
     }
 
     private static func mayBeChunk(_ address: UInt64, _ size: UInt64, _ memory: inout ProgramMemory) -> Bool {
-        address & 15 == 0 && address < 1 << 47 && memory.word(address + 8).map { $0 & ~7 == size } ?? false
+        address & 15 == 0 && address < 1 << 48 && memory.word(address + 8).map { $0 & ~7 == size } ?? false
     }
 }

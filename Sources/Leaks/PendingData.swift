@@ -124,7 +124,7 @@ final class PendingData {
                 for offset in 0 ..< max(0, got - 7) {
                     let word = bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
                     // It can be an address of the program: neither small nor the kernel's.
-                    if word >> 47 == 0 && word > 0xFFFF { words.append(KernelWord(value: word, place: entry.name)) }
+                    if word >> 48 == 0 && word > 0xFFFF { words.append(KernelWord(value: word, place: entry.name)) }
                 }
             }
             if !entry.isPipe && leaks_is_stream(entry.descriptor) == 0 {

@@ -21,7 +21,7 @@ package struct HprofDump {
     private let report: LeakReport
     private let roots: [HeldByRoots.Root]
     private var classes: [UInt32: UInt64] = [:]
-    private var nextID: UInt64 = 1 << 47
+    private var nextID: UInt64 = 1 << 48
     private var shownBytes: UInt64 = 0
 
     /// Larger blocks are several arrays, because readers hold one in memory as a whole, and a record has at most 4 GB.

@@ -1,0 +1,58 @@
+"""What scripts/aarch64.d/tools must have left in a directory. usage: verdicts.py DIRECTORY CHECK…"""
+import csv, json, os, sys
+run, what = sys.argv[1], sys.argv[2:]
+def lines(name): return open(f"{run}/{name}").read().splitlines()
+rows = list(csv.DictReader(open(f"{run}/verdicts", newline=""))) if os.path.exists(f"{run}/verdicts") else []
+def sums(verdict):
+    return [sum(int(row[key]) for row in rows if row["verdict"] == verdict) for key in ("blocks", "bytes")]
+checked = 0
+if what[0] == "sums":
+    for verdict, blocks, held in zip(what[1::3], what[2::3], what[3::3]):
+        assert sums(verdict) == [int(blocks), int(held)], (verdict, sums(verdict), blocks, held)
+        checked += int(blocks)
+elif what[0] == "threads": # each loses a block of 48 bytes, and holds two of 64 and 80
+    count = int(what[1])
+    assert sums("definite") == [count, count * 48] and sums("possible") == [0, 0], (sums("definite"), sums("possible"))
+    for size in (64, 80):
+        own = [row["verdict"] for row in rows if [int(row["blocks"]), int(row["bytes"])] == [count, size * count]]
+        assert own == ["reachable"], (size, own)
+    checked = 3 * count
+elif what[0] == "truth": # the program says of each block, by its size, what is true
+    seen = {}
+    for row in rows: seen.setdefault(int(row["bytes"]) // int(row["blocks"]), []).append(row["verdict"])
+    wrong = []
+    for line in open(f"{run}/said"):
+        words = line.rstrip("\n").split(" ", 2)
+        if len(words) != 3: continue
+        checked += 1
+        if seen.get(int(words[0])) != [words[1]]: wrong.append((line, seen.get(int(words[0]))))
+    assert not wrong, wrong
+elif what[0] in ("lost", "clean"): # at the end; lost: the bytes of a block that is
+    plain, recorded = lines("status")[0].split()
+    assert plain == recorded, (plain, recorded)
+    lost = [row for row in rows if row["verdict"] in ("definite", "indirect")]
+    if what[0] == "clean": assert not rows, rows
+    else: assert [row for row in lost if row["bytes"] == what[1]], rows
+    checked = len(lost) or 1
+elif what[0] in ("still", "finally"): # what it had said when the looks were over, or at its end
+    said = lines("said")
+    assert said[-1] == "status 0", said
+    assert (lines("before") if what[0] == "still" else said[-2:-1]) == [" ".join(what[1:])], (lines("before"), said)
+    checked = 1
+elif what[0] == "waited": # without a recording and with one: the same, and no limit cut short
+    plain, said = lines("plain"), lines("said")
+    taken = [int(line.split()[1]) for line in said if line.startswith("milliseconds")]
+    same = [[line for line in text if not line.startswith("milliseconds")] for text in (plain, said)]
+    assert same[0] == same[1] and len(taken) == 1 and same[0][-1] == "status 0", (plain, said)
+    assert what[1] != "limited" or taken[0] >= 2999, taken
+    checked = 1
+elif what[0] == "attached": # the reports of two images, and what the program answered
+    turn = ["free 0", "work 0", "look 0", "fork 7"]
+    assert lines("said") == ["work 0", *turn, *turn, "free 0", "status 0"], lines("said")
+    assert len(what) == 3, what
+    for report in what[1:]:
+        found = [(row["blocks"], row["bytes"]) for row in json.load(open(report))["rows"]]
+        for size in [*range(1001, 1008), 1010]: assert (10, 10 * size) in found, (report, size, found)
+        checked += 80
+assert checked > 0
+print(checked)
