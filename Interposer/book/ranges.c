@@ -12,6 +12,8 @@
 
 static uint32_t is_wanted; /* the hooks are there */
 static uint32_t spare;     /* a node that another thread's came before; 0: none */
+/* The newest change's number. It goes on from image to image: a call may begin in one and end in the next. */
+static uint64_t newest;
 /* The program's own mapped bytes now. Private: readers take them from the tree. */
 static int64_t mapped_bytes;
 
@@ -36,7 +38,7 @@ void ranges_begin(void) {
 }
 
 uint64_t ranges_number(void) {
-    uint64_t number = __atomic_add_fetch(&sums()->calls, 1, __ATOMIC_SEQ_CST);
+    uint64_t number = __atomic_add_fetch(&newest, 1, __ATOMIC_SEQ_CST);
     return number < HEAP_RANGE_BIRTH_MASK ? number : HEAP_RANGE_BIRTH_MASK;
 }
 
@@ -227,6 +229,8 @@ void ranges_each(bool (*take)(const struct heap_mapping *mapping)) {
 }
 
 /* ---- Counts --------------------------------------------------------------------------------------------- */
+
+void ranges_called(void) { add_relaxed(&sums()->calls, 1); }
 
 void ranges_lost(size_t bytes) {
     add_relaxed(&sums()->lost_calls, 1);

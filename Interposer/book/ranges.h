@@ -26,8 +26,11 @@ static inline bool ranges_are_booked(void) { return load_relaxed(&image.header->
 /* From now on they are, in this image and in those of forks, if the image has space for them (HEAPSUM_MAPPINGS). */
 void ranges_begin(void);
 
-/* The next change's number. */
+/* The next change's number. A call may take two: one for what it unmaps, and one for what it maps. */
 uint64_t ranges_number(void);
+
+/* Counts a call that mapped, unmapped or moved something. */
+void ranges_called(void);
 
 /* `what`: a kind and flags. Addresses are rounded to whole pages, outwards. */
 void ranges_set(uint64_t number, uintptr_t start, size_t bytes, uint32_t stack, uint32_t what);

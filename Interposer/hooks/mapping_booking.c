@@ -27,6 +27,10 @@
 
 static bool is_booked(void) { return likely(local.ready) && hook_is_live() && ranges_are_booked(); }
 
+static void count_call(void) {
+    if (is_booked()) ranges_called();
+}
+
 static uint64_t number(void) { return is_booked() ? ranges_number() : 0; }
 
 static void begin(uintptr_t address_in_module) {
@@ -128,8 +132,9 @@ static void set(const struct owner *owner, uint32_t what, uintptr_t start, size_
 static void look_after_failure(uint64_t before, uintptr_t start, size_t bytes) {
     unsigned char resident;
     if (before == 0 || bytes == 0 || start % HEAP_PAGE_BYTES != 0) return;
-    if (ranges_at(start).word != 0 && system_resident(start, HEAP_PAGE_BYTES, &resident) == -ENOMEM)
-        ranges_clear(before, start, bytes);
+    if (ranges_at(start).word == 0 || system_resident(start, HEAP_PAGE_BYTES, &resident) != -ENOMEM) return;
+    ranges_called();
+    ranges_clear(before, start, bytes);
 }
 
 static void mapped(const struct mapping_call *call, uint64_t before, void *result, const void *at, size_t bytes,
@@ -139,13 +144,16 @@ static void mapped(const struct mapping_call *call, uint64_t before, void *resul
         if (flags & MAP_FIXED) look_after_failure(before, (uintptr_t)at, mapped_bytes(bytes, flags));
         return;
     }
+    count_call();
     bytes = mapped_bytes(bytes, flags);
     if (find_owner(call, &owner)) set(&owner, what_is_mapped(protection, flags, fd), (uintptr_t)result, bytes);
     else if (before != 0) ranges_clear(before, (uintptr_t)result, bytes); /* what was there before is gone */
 }
 
 static void unmapped(uint64_t before, const void *at, size_t bytes) {
-    if (before != 0) ranges_clear(before, (uintptr_t)at, bytes);
+    if (before == 0) return;
+    count_call();
+    ranges_clear(before, (uintptr_t)at, bytes);
 }
 
 static uintptr_t page_up(uintptr_t address) {
@@ -160,6 +168,7 @@ static void moved(const struct mapping_call *call, uint64_t before, const void *
     struct owner owner;
     if (!is_booked()) return;
     if (to == MAP_FAILED) return;
+    ranges_called();
     struct heap_range known = ranges_at(old);
     old_bytes = page_up(old_bytes);
     bytes = page_up(bytes);
@@ -178,6 +187,7 @@ static void moved(const struct mapping_call *call, uint64_t before, const void *
 static void broke(const struct mapping_call *call, uint64_t before, uintptr_t was, uintptr_t is) {
     struct owner owner;
     const uintptr_t first = page_up(was), last = page_up(is);
+    if (last != first) count_call();
     if (last < first && before != 0) ranges_clear(before, last, first - last);
     if (last > first && find_owner(call, &owner)) set(&owner, HEAP_MAPPING_BREAK, first, last - first);
 }
@@ -185,6 +195,7 @@ static void broke(const struct mapping_call *call, uint64_t before, uintptr_t wa
 static void attached(const struct mapping_call *call, void *at, int segment) {
     struct owner owner;
     struct shmid64_ds status;
+    count_call();
     if (!system_may_look() || SYSTEM_CALL3(SYS_shmctl, segment, 2 /* IPC_STAT */, &status) < 0) {
         if (is_booked()) ranges_lost(HEAP_PAGE_BYTES); /* at least a page */
         return;
@@ -195,6 +206,7 @@ static void attached(const struct mapping_call *call, void *at, int segment) {
 /* The kernel unmaps what is left of the segment that was attached there. */
 static void detached(const void *at) {
     if (!is_booked()) return;
+    ranges_called();
     struct heap_range known = ranges_at((uintptr_t)at);
     if ((known.more & HEAP_MAPPING_KIND_MASK) == HEAP_MAPPING_SHARED_MEMORY && known.word != 0)
         ranges_clear_one(

@@ -67,7 +67,7 @@ struct heap_range_node {
 
 /* The first entry of MAPPINGS, and in a running image the start of node 0. A heap_pool_sums follows it in both. */
 struct heap_mapping_sums {
-    uint64_t calls;           /* that mapped, unmapped or moved something: the newest birth */
+    uint64_t calls;           /* that mapped, unmapped or moved something */
     uint64_t lost_calls;      /* that were not booked, or not wholly: no space in RANGES … */
     uint64_t lost_bytes;      /* … and the bytes of theirs that are booked wrongly: missing, or unmapped since */
     uint64_t peak_bytes;      /* the most that was mapped at a time, without the allocator's */

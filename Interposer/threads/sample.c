@@ -35,12 +35,12 @@ static uint64_t exponent(uint64_t uniform) {
 
 #define LN2 2977044472u /* in units of 2^-32 */
 
-/* The bytes before the next drawn one. Rounding down loses nothing: a rounded exponential number is at least n exactly
- * when the number itself is. */
-static uint64_t distance(uint64_t interval) {
+/* The bytes before the next drawn one: at most 45 intervals. Rounding down loses nothing: a rounded exponential number
+ * is at least n exactly when the number itself is. */
+static int64_t distance(uint64_t interval) {
     local.random += GOLDEN;
     unsigned __int128 nats = (unsigned __int128)exponent(mix(local.random) | 1) * LN2;
-    return (uint64_t)(nats * interval >> 80);
+    return (int64_t)(nats * interval >> 80);
 }
 
 /* With glibc the countdown is checked before a hook is entered. Another allocator's functions may call each other
@@ -48,10 +48,10 @@ static uint64_t distance(uint64_t interval) {
  * before a hook either. */
 bool sample_is_early(void) { return next.is_glibc && !options.dump_at_failure; }
 
-static uint64_t *countdown(void) { return sample_is_early() ? &local.left : &local.left_inside; }
+static int64_t *countdown(void) { return sample_is_early() ? &local.left : &local.left_inside; }
 
 static void start_over(uint64_t interval) {
-    uint64_t first = distance(interval);
+    int64_t first = distance(interval);
     *countdown() = first;
     local.first_left = first;
 }
@@ -67,12 +67,7 @@ void sample_begin(uint32_t index) {
 }
 
 bool sample_draws(size_t bytes) {
-    uint64_t *left = countdown();
-    size_t drawn = bytes + (bytes == 0);
-    if (drawn <= *left) {
-        *left -= drawn;
-        return false;
-    }
+    if (sample_counts_down(countdown(), bytes + (bytes == 0))) return false;
     start_over(load_relaxed(&sample_interval));
     return true;
 }

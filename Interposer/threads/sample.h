@@ -38,20 +38,31 @@ static inline bool sample_books(size_t bytes) {
  * this thread's initial values, all these numbers are 0, and the thread seems to be plain. */
 static inline __attribute__((always_inline)) bool sample_is_on(uint64_t word) { return word == local.passing; }
 
+/*
+ * Lowers a countdown. False if that ends it: then it is 0, so sample_draws draws. 0 bytes, and more than any block has,
+ * are left to sample_draws.
+ *
+ * A signal handler of this thread may allocate between any two instructions. So one of them lowers the countdown and
+ * tells whether it has ended. If it had been looked at before, a handler could lower it meanwhile, and it would begin
+ * again near 2^64: the thread would draw no more. A countdown below 0 is one that has ended, for a handler too.
+ */
+static inline __attribute__((always_inline)) bool sample_counts_down(int64_t *left, size_t bytes) {
+    if (unlikely((int64_t)bytes <= 0)) return false;
+    if (likely(!lower_alone(left, (int64_t)bytes))) return true;
+    store_relaxed(left, 0);
+    return false;
+}
+
 /* Whether an allocation passes unbooked: the common case of a sampled recording, before a hook is entered. False
- * decides nothing; 0 bytes are left to sample_draws. It is also safe in a signal handler that interrupted a hook,
- * because one instruction lowers the countdown. */
+ * decides nothing. It is also safe in a signal handler that interrupted a hook. */
 static inline __attribute__((always_inline)) bool sample_passes(uint64_t word, size_t bytes) {
-    if (!sample_is_on(word) || unlikely(bytes - 1 >= local.left)) return false;
-    subtract_alone(&local.left, bytes);
+    if (!sample_is_on(word) || unlikely(!sample_counts_down(&local.left, bytes))) return false;
     return true;
 }
 
 /* The same with another allocator, in a hook. */
 static inline __attribute__((always_inline)) bool sample_passes_inside(size_t bytes) {
-    if (unlikely(bytes - 1 >= local.left_inside)) return false;
-    local.left_inside -= bytes;
-    return true;
+    return sample_counts_down(&local.left_inside, bytes);
 }
 
 /* Called before a free or a realloc is booked. If an allocation passed unbooked, the thread's newest booked block is

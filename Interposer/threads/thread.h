@@ -60,7 +60,8 @@ struct local {
     /* See threads/sample.h. `left` is the number of bytes before the next drawn one, by which calls pass before a hook
      * is entered; `left_inside` is the same, checked inside a hook. One of the two is in use, and the other is 0.
      * `first_left` is the countdown's last start, `random` the generator. */
-    uint64_t left, left_inside, first_left, random;
+    int64_t left, left_inside, first_left;
+    uint64_t random;
     uintptr_t owners[HOOK_LEVELS]; /* the frame pointers of those hooks; 0: free, or not known yet */
     struct heap_thread *record;    /* NULL: no record was left */
     struct heap_ring *ring;

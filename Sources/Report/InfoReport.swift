@@ -163,7 +163,7 @@ package struct InfoReport {
 
         try heading("Losses")
         var any = false
-        for (name, value) in Self.losses(header.losses) where value > 0 {
+        for (name, value) in Self.losses(image) where value > 0 {
             any = true
             try out.write("  \(leftPadded(separated(value), 14))  \(name)\n")
         }
@@ -209,7 +209,31 @@ package struct InfoReport {
             ? "\(name), which the program handles itself and keeps: it makes no dumps" : name
     }
 
-    static func losses(_ losses: heap_losses) -> [(String, UInt64)] {
+    /// What is not in the image, and how often: of malloc's blocks, of mappings and of pools. Most are 0.
+    ///
+    /// - Complexity: O(1), or O(mappings) if mappings were recorded
+    static func losses(_ image: HeapImage) -> [(String, UInt64)] {
+        losses(image.losses)
+            + (image.mappingSums().map { sums in
+                [
+                    ("calls that mapped or unmapped memory and found no space", sums.lostCalls),
+                    ("bytes of mappings that are not told right because of them", sums.lostBytes),
+                ]
+            } ?? [])
+            + (image.poolSums().map { [("blocks of pools that are not booked", $0.lostBlocks)] } ?? [])
+            + (image.requestSums().map { sums in
+                [
+                    (
+                        "places with requests to Valgrind that are not seen: the code can't be changed",
+                        sums.refusedPlaces
+                    ),
+                    ("places that may be requests to Valgrind, or data: left as they are", sums.unsurePlaces),
+                    ("blocks booked without their pool, which stay when it is destroyed", sums.lostPools),
+                ]
+            } ?? [])
+    }
+
+    private static func losses(_ losses: heap_losses) -> [(String, UInt64)] {
         [
             ("allocations that are not in the image: no space", losses.lost_allocations),
             ("bytes that these requested", losses.lost_bytes),

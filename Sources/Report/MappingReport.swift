@@ -58,7 +58,7 @@ struct MappingReport {
                     "\(counted(sums.lostCalls, "call")) found no space in the image: \(separated(sums.lostBytes)) "
                         + "bytes are not told right"))
         }
-        if let pools = image.poolSums(), pools.allocatedBlocks > 0 {
+        if let pools = image.poolSums(), pools.allocatedBlocks > 0 || pools.lostBlocks > 0 {
             try line(
                 "pools",
                 "\(separated(pools.allocatedBytes &- pools.freedBytes)) bytes in "

@@ -80,11 +80,14 @@ package final class ModuleSymbols: Sendable {
             }
         }
         if let module, module.type != ELF.ET_REL {
+            var hasLocals = hasOwnTable
             if !hasOwnTable {
-                do throws(SymbolsError) { try builder.addDebugData(of: module) } catch { notes.append(error) }
+                do throws(SymbolsError) { hasLocals = try builder.addDebugData(of: module) } catch {
+                    notes.append(error)
+                }
             }
             if let symbols = try ELFSymbolTable(module, type: ELF.SHT_DYNSYM) {
-                try builder.add(symbols, of: module)
+                try builder.add(symbols, of: module, hasLocals: hasLocals)
                 builder.add(try ELFStubs(module, symbols: symbols), strings: symbols.strings)
             }
         }

@@ -55,7 +55,13 @@ struct NamedRangesBuilder {
     private var sources: [NameSource] = []
 
     /// Adds the code symbols of an ELF symbol table, or those of data.
-    mutating func add(_ symbols: ELFSymbolTable, of file: ELFFile, isData: Bool = false) throws(SymbolsError) {
+    ///
+    /// - Parameter hasLocals: whether this table, or one that was added, has the local functions. If not, nothing says
+    ///   where a symbol without a size ends: a function without a name may follow. Then it names its first address
+    ///   alone.
+    mutating func add(
+        _ symbols: ELFSymbolTable, of file: ELFFile, isData: Bool = false, hasLocals: Bool = true
+    ) throws(SymbolsError) {
         let source = UInt8(sources.count)
         let strings = symbols.strings
         // On these machines, assemblers mark code and data with labels like $x, which are not names.
@@ -67,7 +73,8 @@ struct NamedRangesBuilder {
             if first == 0 || (first == UInt8(ascii: "$") && marksCode && symbol.kind == ELFSymbol.Kind.none) { return }
             found.append(
                 RangeTable.Entry(
-                    start: range.start, end: range.end, name: symbol.name, source: source,
+                    start: range.start, end: range.isSized || hasLocals ? range.end : range.start + 1,
+                    name: symbol.name, source: source,
                     rank: (symbol.binding == ELFSymbol.Binding.local
                         ? Rank.local
                         : symbol.binding == ELFSymbol.Binding.weak ? .weak : .strong).rawValue,
@@ -78,12 +85,15 @@ struct NamedRangesBuilder {
     }
 
     /// Adds the symbols of a module's .gnu_debugdata: an xz file that holds an ELF file with a .symtab and little else.
-    mutating func addDebugData(of module: ELFFile) throws(SymbolsError) {
+    /// False if it has none.
+    mutating func addDebugData(of module: ELFFile) throws(SymbolsError) -> Bool {
         let what = ".gnu_debugdata"
-        guard let index = try module.section(named: what) else { return }
+        guard let index = try module.section(named: what) else { return false }
         let bytes = try Decompression.xz(try module.contents(ofSection: index, what), what, of: module.reader)
         let inner = try ELFFile(FileReader(name: "\(module.path)'s \(what)", bytes: bytes))
-        if let symbols = try ELFSymbolTable(inner, type: ELF.SHT_SYMTAB) { try add(symbols, of: inner) }
+        guard let symbols = try ELFSymbolTable(inner, type: ELF.SHT_SYMTAB) else { return false }
+        try add(symbols, of: inner)
+        return true
     }
 
     /// Adds the stubs, each with the name of the function it calls and `@plt`.

@@ -37,11 +37,12 @@ package struct SymbolListing: Sendable {
         buildID = try file.readBuildID()
         let sectionNames = try file.sectionNames()
         var builder = NamedRangesBuilder()
-        var isUnsizedCode: [Bool] = []
+        var isUnsizedCode: [Bool] = [], hasLocals = false
         var (symbols, sources, tables): ([ListedSymbol], [String], [StringTable]) = ([], [], [])
         for type in [ELF.SHT_SYMTAB, ELF.SHT_DYNSYM] {
             guard let symbolTable = try ELFSymbolTable(file, type: type) else { continue }
-            try builder.add(symbolTable, of: file)
+            hasLocals = hasLocals || type == ELF.SHT_SYMTAB
+            try builder.add(symbolTable, of: file, hasLocals: hasLocals)
             let known = type == ELF.SHT_DYNSYM ? Set(symbols.map(\.address)) : []
             let tableNumber = UInt8(tables.count)
             var source: Int?

@@ -52,6 +52,23 @@ import Testing
             }
             #expect(reduced.holding("in_handler").blocks == steps)
         }
+
+        /// A handler that allocates between any two instructions of the countdown of a sampled recording doesn't make
+        /// it begin again near 2^64. Some 400 blocks are drawn, so the estimate is right to 5%.
+        @Test(arguments: [false, true]) func aHandlerAllocatesWithinTheCountdown(isLibcs: Bool) throws {
+            let scratch = try Scratch()
+            let variables = isLibcs ? scratch.recordingVariables() : try bump(scratch)
+            let outcome = try scratch.run(
+                [try Built.program("counted_down"), "600"],
+                variables: variables.merging(["HEAPSUM_SAMPLE": "1000"]) { $1 })
+            #expect(outcome.exitStatus == 0, "\(outcome)")
+            let steps = try #require(UInt64(outcome.output.split(separator: "\n").joined()))
+            #expect(steps > 5_000)
+            let image = try Recording(scratch: scratch, outcome: outcome).image(of: "counted_down")
+            let totals = try Reduced(image).totals
+            let ratio = Double(totals.liveBytes) / Double(24 * steps + 72 * 600)
+            #expect(!image.damaged && ratio > 0.75 && ratio < 1.25, "\(totals.liveBytes) for \(steps) steps")
+        }
     #endif
 
     /// Runs it with `times` SIGUSR2 between "ready" and a line on its standard input.

@@ -67,6 +67,43 @@ import Testing
         #expect(sums.lostCalls == 0 && sums.peakBytes >= UInt64(ours.count) * Self.page)
     }
 
+    /// A call counts once, whether it only maps or replaces what was there; one that fails doesn't.
+    @Test func eachCallCountsOnce() throws {
+        let scratch = try Scratch()
+        let source = """
+            #define _GNU_SOURCE
+            #include <stdlib.h>
+            #include <sys/mman.h>
+            #include <unistd.h>
+            #define MAP(at, pages, flags) mmap(at, pages * 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0)
+            int main(int count, char **arguments) {
+                for (int i = count > 1 ? atoi(arguments[1]) : 0; i > 0; i--) {
+                    char *at = MAP(NULL, 4, 0);
+                    MAP(at, 4, MAP_FIXED);
+                    MAP(at + 4096, 2, MAP_FIXED);
+                    at = mremap(at, 4 * 4096, 4096, 0);
+                    if (mremap(at, 4096, 1ul << 60, 0) != MAP_FAILED) return 1;
+                    munmap(at, 4096);
+                    MAP(at + 1, 1, MAP_FIXED);
+                    munmap(at + 1, 4096);
+                    sbrk(4096);
+                    sbrk(0);
+                }
+                return 0;
+            }
+            """
+        try scratch.write("calls.c", source)
+        try scratch.prepare("cc -w -o calls calls.c")
+        let calls = try ["0", "10"].map { times in
+            let recording = try record(scratch, [scratch.file("calls"), times])
+            #expect(recording.outcome.exitStatus == 0)
+            let calls = try #require(try recording.image(of: "calls").mappingSums()).calls
+            try scratch.prepare("rm calls.*.heap")
+            return calls
+        }
+        #expect(calls[1] - calls[0] == 6 * 10, "\(calls)")
+    }
+
     /// Four threads; HEAPSUM_TEST_STEPS=1000000 makes a million steps.
     @Test(arguments: [1, 2] as [UInt64]) func threadsThatMapAtRandomAreFollowedToThePage(seed: UInt64) throws {
         let scratch = try Scratch(), steps = getenv("HEAPSUM_TEST_STEPS").map { String(cString: $0) } ?? "12000"

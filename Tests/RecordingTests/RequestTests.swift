@@ -153,6 +153,10 @@ import Testing
                         $0.hasSuffix(".1.heap")
                     }.map(scratch.file))
             #expect(info.output.contains("left alone: \(sums.refusedPlaces) that can't be changed\n"), "\(info)")
+            let losses = info.output.split(separator: "\nLosses\n").last.map(String.init) ?? ""
+            #expect(
+                losses.contains("\(sums.refusedPlaces)  places with requests to Valgrind that are not seen"),
+                "\(losses)")
         }
 
         /// The oracle: memcheck's loss records of the same program, by the innermost function.

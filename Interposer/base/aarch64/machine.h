@@ -6,6 +6,7 @@
 
 #include <elf.h>
 #include <linux/audit.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,10 +33,12 @@
 /* Our own unwinder supports this architecture, and is the default. */
 #define OWN_UNWINDER 1
 
-/* Adds to a word that only this thread writes, or subtracts. Atomic, so that a signal handler of this thread may do so
- * too. */
+/* Adds to a word that only this thread writes. Atomic, so that a signal handler of this thread may do so too. */
 #define add_alone(p, v) ((void)__atomic_fetch_add((p), (v), __ATOMIC_RELAXED))
-#define subtract_alone(p, v) ((void)__atomic_fetch_sub((p), (v), __ATOMIC_RELAXED))
+/* Subtracts in the same way, and says whether the difference is below 0, even if it is too small for the word. */
+static inline bool lower_alone(int64_t *word, int64_t by) {
+    return __atomic_fetch_sub(word, by, __ATOMIC_RELAXED) < by;
+}
 
 /* DWARF's numbers of the frame pointer, the link register and the stack pointer; ours of the pc, which has none; and
  * the number of all registers that matter. */

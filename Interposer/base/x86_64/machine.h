@@ -6,6 +6,7 @@
 
 #include <elf.h>
 #include <linux/audit.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,10 +33,15 @@
 /* Our own unwinder supports this architecture, and is the default. */
 #define OWN_UNWINDER 1
 
-/* Adds to a word that only this thread writes, or subtracts. One instruction, so that a signal handler of this thread
- * may do so too; without the lock prefix, which costs some 6 ns. */
+/* Adds to a word that only this thread writes. One instruction, so that a signal handler of this thread may do so too;
+ * without the lock prefix, which costs some 6 ns. */
 #define add_alone(p, v) __asm__("addq %1, %0" : "+m"(*(p)) : "er"((uint64_t)(v)))
-#define subtract_alone(p, v) __asm__("subq %1, %0" : "+m"(*(p)) : "er"((uint64_t)(v)))
+/* Subtracts in the same way, and says whether the difference is below 0, even if it is too small for the word. */
+static inline bool lower_alone(int64_t *word, int64_t by) {
+    bool is_negative;
+    __asm__("subq %2, %1" : "=@ccl"(is_negative), "+m"(*word) : "er"(by));
+    return is_negative;
+}
 
 /* DWARF's numbers of the frame pointer, the stack pointer and the pc (the return address's), and of all registers that
  * matter. */

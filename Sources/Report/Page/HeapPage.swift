@@ -208,7 +208,7 @@ enum HeapPage {
         data.integer("peakBytes", input.peakBytes)
         data.integer("rssPeakBytes", image.header.rss_peak_bytes == 0 ? nil : image.header.rss_peak_bytes)
         data.array("losses") { data in
-            for (name, count) in InfoReport.losses(image.losses) where count > 0 {
+            for (name, count) in InfoReport.losses(image) where count > 0 {
                 data.array { data in
                     data.string(nil, name)
                     data.integer(nil, count)
