@@ -8,9 +8,9 @@ import PackageDescription
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 
-// The tools of a release run on any system with glibc 2.28 or later: see Sources/COldestGlibc/oldest.c. The Makefile has
-// the C++ runtime linked from an archive, because an older system has an older one. libpthread and libdl have what is in
-// libc since glibc 2.34.
+// The tools of a release run on any system with glibc 2.28 or later: see Sources/COldestGlibc/oldest.c. The Makefile
+// has the C++ runtime linked from an archive, because an older system has an older one. libpthread and libdl have what
+// is in libc since glibc 2.34.
 let anySystem = [
     "-Xlinker", "--push-state", "-Xlinker", "--no-as-needed", "-Xlinker", "-l:libpthread.so.0", "-Xlinker",
     "-l:libdl.so.2", "-Xlinker", "--pop-state", "-Xlinker", "-z", "-Xlinker", "now",

@@ -26,7 +26,8 @@ import Testing
     }
 
     /// Stacks that can't be proved are among them: in musl's regcomp, and outside of functions that musl calls. A look
-    /// at all mappings, which such a stack may ask for each 64 milliseconds, takes some two thousand calls.
+    /// at all mappings, which such a stack may ask for each 64 milliseconds, takes some two thousand calls: on a busy
+    /// machine there are several. The fault that this is for made millions.
     @Test(arguments: [Build.musl, Build.muslWithoutTable, Build.statics[2], glibc])
     func recordingMakesHardlyAny(build: Build) throws {
         let scratch = try Scratch()
@@ -38,7 +39,7 @@ import Testing
             let image = try Recording(scratch: scratch, outcome: try scratch.shell("true")).image(of: "program")
             let all = try Reduced(image).reduction.rows.reduce(0) { $0 + Int($1.history?.allocatedBlocks ?? 0) }
             let blocks = all * Self.times / (Self.first + Self.times)
-            #expect(blocks >= Self.times && recorded < 3 * blocks + 10_000, "\(kind): \(recorded) for \(blocks) blocks")
+            #expect(blocks >= Self.times && recorded < 3 * blocks + 50_000, "\(kind): \(recorded) for \(blocks) blocks")
             if build.testDescription == "glibc" { #expect(recorded < 50, "\(kind): \(recorded)") }
             try scratch.prepare("rm program.*.heap")
         }
@@ -72,7 +73,7 @@ import Testing
         let program = ["PYTHONMALLOC=malloc", interpreter, "works.py"]
         let plain = try calls(program, in: scratch)
         let recorded = try calls(program, recording(scratch, ["HEAPSUM_PYTHON=1"]), in: scratch) - plain
-        // some 2,000 blocks; one that the kernel copies takes dozens
-        #expect(recorded < 2_000, "\(interpreter): \(recorded)")
+        // Some 2,000 blocks. One that the kernel copies takes dozens; a look at all mappings takes two thousand in all.
+        #expect(recorded < 20_000, "\(interpreter): \(recorded)")
     }
 }
