@@ -38,6 +38,8 @@ import Testing
     }
 
     private func mask(_ random: UInt64) -> UInt64 {
-        (0 ..< 8).reduce(0) { sum, byte in random >> (byte * 3) & 7 < 3 ? sum : sum | 0xFF << (UInt64(byte) * 8) }
+        (0 ..< 8 as Range<UInt64>).reduce(0) { (sum: UInt64, byte: UInt64) -> UInt64 in
+            random >> (byte * 3) & 7 < 3 ? sum : sum | 0xFF << (byte * 8)
+        }
     }
 }

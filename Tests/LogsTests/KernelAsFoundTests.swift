@@ -187,7 +187,7 @@ import Testing
                 == [
                     "0xffffffff8116147e __alloc_pages_nodemask+0x1de": [699 * 4096, 699],
                     "0xffffffff8116147e f+0x1de": [5 * 8 * 4096, 5],
-                ])
+                ] as [String: [UInt64]])
         // The first form, of patches to 2.6.
         #expect(
             try reduce(
@@ -204,11 +204,11 @@ import Testing
         #expect(
             culled.rows == [
                 "PID 1, task_comm_name: init": [24 * 4096, 12], "PID 7, task_comm_name: my job": [3 * 4096, 3],
-            ])
+            ] as [String: [UInt64]])
         #expect(
             try reduce(text: "12 times, 24 pages, PID 1:\n f+0x1/0x2\n\n", .pageOwner).rows == [
                 "f+0x1": [24 * 4096, 12]
-            ])
+            ] as [String: [UInt64]])
     }
 
     private static let traces =

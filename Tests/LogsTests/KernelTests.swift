@@ -150,7 +150,8 @@ import Testing
     @Test func allocTraces() throws {
         let log = try reduced("kmalloc-2k/alloc_traces", .allocTraces)
         let rows = log.reduction.rows
-        #expect(rows.map(\.blocks) == [338, 5] && rows.map(\.bytes) == [338 * (2048 - 1544), 5 * 2048])
+        #expect(rows.map(\.blocks) == [338, 5])
+        #expect(rows.map(\.bytes) == [338 * (2048 - 1544), 5 * 2048] as [UInt64])
         #expect(log.reduction.frames(of: rows[0]).count == 16 && log.reduction.frames(of: rows[1]).isEmpty)
         let calls = try reduced("alloc_calls", .allocTraces)
         #expect(
@@ -210,18 +211,15 @@ import Testing
             let text = LogText(raw)
             let read = KernelFrame(text, 0, text.count)
             let frame = read?.frame
+            let address = frame?.address.map { "0x" + String($0, radix: 16) }
+            let function: String? = frame.flatMap { frame in
+                let offset = frame.symbolOffset.map { "+0x" + String($0, radix: 16) } ?? ""
+                return frame.name.isEmpty ? nil : String(decoding: frame.name, as: UTF8.self) + offset
+            }
+            let module = frame.flatMap { $0.module.isEmpty ? nil : "[\(String(decoding: $0.module, as: UTF8.self))]" }
             let shown =
                 (read?.isUnreliable == true ? "? " : "")
-                + [
-                    frame?.address.map { "0x" + String($0, radix: 16) },
-                    frame.flatMap {
-                        $0.name.isEmpty
-                            ? nil
-                            : String(decoding: $0.name, as: UTF8.self)
-                                + ($0.symbolOffset.map { "+0x" + String($0, radix: 16) } ?? "")
-                    },
-                    frame.flatMap { $0.module.isEmpty ? nil : "[" + String(decoding: $0.module, as: UTF8.self) + "]" },
-                ].compactMap { $0 }.joined(separator: " ")
+                + [address, function, module].compactMap { $0 }.joined(separator: " ")
             #expect(shown == expected)
         }
     }

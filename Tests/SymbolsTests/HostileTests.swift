@@ -135,8 +135,9 @@ private func readAll(_ path: String) -> SymbolsError? {
         let directory = try Scratch()
         var places = HandmadeELF.Places()
         var made = HandmadeELF(symbols: [
-            .init(name: "last", value: .max - 15, byteCount: .max), .init(name: "outside", value: 0x500, byteCount: 16),
-            .init(name: "label", value: .max - 15, byteCount: 0, info: 0x10),
+            .init(name: "last", value: UInt64.max - 15, byteCount: .max),
+            .init(name: "outside", value: 0x500, byteCount: 16),
+            .init(name: "label", value: UInt64.max - 15, byteCount: 0, info: 0x10),
         ])
         made.lie = { name, truth in name == "1.sh_addr" ? .max - 31 : truth } // and 256 bytes long
         let module = try ModuleSymbols(path: directory.write(made.bytes(&places), to: "end"), expectedBuildID: nil)

@@ -15,8 +15,9 @@ import Testing
     @Test(arguments: [[30, 50], [40], [20, 41, 60]]) func fallsAreWhereTheyAre(truth: [Int]) throws {
         var random = SeededGenerator(seed: UInt64(truth.count))
         let times = (0 ..< 100).map { Double($0) * 10 }
-        let values = (0 ..< 100).map { place in
-            50 + 0.3 * Double(place - (truth.last { $0 <= place } ?? 0)) + 0.2 * Self.normal(&random)
+        let values = (0 ..< 100).map { place -> Double in
+            let since = Double(place - (truth.last { $0 <= place } ?? 0))
+            return 50 + 0.3 * since + 0.2 * Self.normal(&random)
         }
         let found = try #require(Restarts(times: times, values: values, noise: 0.2, shortest: 20))
         #expect(found.starts == truth && abs(found.slope - 0.03) < 0.001)
