@@ -48,10 +48,18 @@ import Testing
 
     private static let withFramePointers = "-fno-omit-frame-pointer"
 
+    /// AArch64 has none.
+    #if arch(x86_64)
+        private static let withoutRedZone = "-mno-red-zone"
+    #else
+        private static let withoutRedZone = ""
+    #endif
+
     @Test func numbersAreNoReturnAddresses() throws {
         let scratch = try Scratch()
         let reduced = try record(
-            "", "-DNUMBERS -mno-red-zone -fomit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables",
+            "",
+            "-DNUMBERS \(Self.withoutRedZone) -fomit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables",
             scratch)
         let rows = reduced.reduction.rows.filter { reduced.functions($0).first == "leave" }
         #expect(rows.count == 1 && rows.first?.bytes == 100_000, "\(rows.map { reduced.functions($0) })")

@@ -17,9 +17,15 @@ __attribute__((noinline)) void *leave(size_t bytes) {
 __attribute__((noinline)) static int with_numbers(int call) {
     volatile long numbers[12];
     for (int i = 0; i < 12; i++) numbers[i] = 0x700000000L + call * 16 + i;
+#if defined(__x86_64__)
     __asm__ volatile("movq %%rsp, %%rbx\n\tandq $-16, %%rsp\n\tmovq %0, %%rbp\n\tmovl $100, %%edi\n\tcall "
                      "leave\n\tmovq %%rbx, %%rsp" ::"r"(numbers)
                      : "rbx", "rbp", "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory");
+#else
+    __asm__ volatile("mov x29, %0\n\tmov w0, 100\n\tbl leave" ::"r"(numbers)
+                     : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
+                     "x15", "x16", "x17", "x18", "x29", "x30", "memory");
+#endif
     return (int)numbers[3];
 }
 
@@ -30,12 +36,21 @@ int main(void) {
 }
 #else
 void past(void);
+void framed(void);
+#if defined(__x86_64__)
 __asm__(".text\n.type past, @function\npast:\n"
         "    subq $24, %rsp\n    movl $200, %edi\n    call leave\n    addq $24, %rsp\n    ret\n.size past, . - past\n");
-void framed(void);
 __asm__(".text\n.type framed, @function\nframed:\n"
         "    pushq %rbp\n    movq %rsp, %rbp\n    movl $300, %edi\n    call leave\n    popq %rbp\n    ret\n.size "
         "framed, . - framed\n");
+#else
+__asm__(
+    ".text\n.type past, %function\npast:\n"
+    "    str x30, [sp, -32]!\n    mov w0, 200\n    bl leave\n    ldr x30, [sp], 32\n    ret\n.size past, . - past\n");
+__asm__(".text\n.type framed, %function\nframed:\n"
+        "    stp x29, x30, [sp, -16]!\n    mov x29, sp\n    mov w0, 300\n    bl leave\n    ldp x29, x30, [sp], 16\n"
+        "    ret\n.size framed, . - framed\n");
+#endif
 
 __attribute__((noinline)) void middle(void (*function)(void)) {
     if (function != NULL) function();
