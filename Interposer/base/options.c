@@ -183,8 +183,9 @@ static void read_program(void) {
         && maps_find(loader_auxiliary(AT_PHDR), &mapping, options.program, sizeof options.program)
         && options.program[0] == '/';
     long length = is_mapped ? (long)strlen(options.program)
-                            : system_read_link("/proc/thread-self/exe", options.program, sizeof options.program - 1);
-    if (length <= 0) length = system_read_link("/proc/self/exe", options.program, sizeof options.program - 1);
+                            : system_read_link("/proc/self/exe", options.program, sizeof options.program - 1);
+    /* Without its first thread a process has that link no more. Under qemu this one leads to qemu itself. */
+    if (length <= 0) length = system_read_link("/proc/thread-self/exe", options.program, sizeof options.program - 1);
     if (length <= 0) {
         const char *executable = (const char *)loader_auxiliary(AT_EXECFN);
         if (executable == NULL) executable = "unknown";
