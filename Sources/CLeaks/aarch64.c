@@ -21,6 +21,7 @@
 
 #include "leaks.h"
 #include "registers.h"
+#include "restartable.h"
 
 #define NT_TLS 0x401
 #define NT_SYSTEM_CALL 0x404
@@ -35,32 +36,6 @@ const char *leaks_register_name(size_t number) {
         "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25",
         "x26", "x27", "x28", "x29", "x30", "sp", "pc", "pstate", "d8", "d9", "d10", "d11", "d12", "d13", "d14", "d15"};
     return number < LEAKS_REGISTERS ? names[number] : "";
-}
-
-/* The calls that return EINTR on any interruption: see x86_64.c. */
-static bool is_restartable(int64_t number) {
-    switch (number) {
-        case SYS_read:
-        case SYS_readv:
-        case SYS_write:
-        case SYS_writev:
-        case SYS_accept:
-        case SYS_accept4:
-        case SYS_recvfrom:
-        case SYS_recvmsg:
-        case SYS_recvmmsg:
-        case SYS_sendto:
-        case SYS_sendmsg:
-        case SYS_semop:
-        case SYS_semtimedop:
-        case SYS_rt_sigtimedwait:
-        case SYS_io_getevents:
-        case 292 /* io_pgetevents */:
-        case SYS_epoll_pwait:
-        case 441 /* epoll_pwait2 */:
-        case 426 /* io_uring_enter */: return true;
-        default: return false;
-    }
 }
 
 /* Calls for a relative time. The kernel knows how much of it is left, and goes on with restart_syscall. */

@@ -8,6 +8,7 @@
 
 #include "leaks.h"
 #include "registers.h"
+#include "restartable.h"
 
 #define ERESTARTNOHAND_KERNEL 514 /* internal to the kernel, never seen by a program */
 
@@ -17,34 +18,6 @@ static const char *const names[LEAKS_REGISTERS] = {"r15", "r14", "r13", "r12", "
 _Static_assert(sizeof(struct user_regs_struct) == LEAKS_REGISTERS * 8, "the kernel's order of registers");
 
 const char *leaks_register_name(size_t number) { return number < LEAKS_REGISTERS ? names[number] : ""; }
-
-/* The calls that return EINTR on any interruption, and that can safely be made again. close is not one of them: it has
- * released the descriptor by then. */
-static bool is_restartable(uint64_t number) {
-    switch (number) {
-        case SYS_read:
-        case SYS_readv:
-        case SYS_write:
-        case SYS_writev:
-        case SYS_accept:
-        case SYS_accept4:
-        case SYS_recvfrom:
-        case SYS_recvmsg:
-        case SYS_recvmmsg:
-        case SYS_sendto:
-        case SYS_sendmsg:
-        case SYS_semop:
-        case SYS_semtimedop:
-        case SYS_rt_sigtimedwait:
-        case SYS_io_getevents:
-        case 333 /* io_pgetevents */:
-        case SYS_epoll_wait:
-        case SYS_epoll_pwait:
-        case 441 /* epoll_pwait2 */:
-        case 426 /* io_uring_enter */: return true;
-        default: return false;
-    }
-}
 
 void registers_look(pid_t pid, pid_t tid, struct registers_before *before) { (void)pid, (void)tid, (void)before; }
 
