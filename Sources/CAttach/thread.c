@@ -169,6 +169,8 @@ static void let_go(struct attach_thread *thread, int status) {
             registers_resumed(thread->tid, saved, &thread->before, thread->is_used);
         if (memcmp(&registers, saved, sizeof registers) != 0) registers_write(thread->tid, &registers);
         if (registers_need_entry(saved, &thread->before, thread->is_used)) signal = registers_enter(thread->tid);
+    } else if (signal != 0) {
+        registers_deliver(thread->tid, signal);
     }
     ptrace(PTRACE_DETACH, thread->tid, 0, (long)signal);
 }

@@ -126,16 +126,17 @@ static bool was_interrupted(const struct user_regs_struct *saved, const struct r
 /* Whether a signal has come in that the thread would handle now. Then EINTR is what the call would have returned. */
 static bool has_signal(pid_t tid) {
     char path[64], line[128];
-    unsigned long long pending = 0, unseen = 0, word;
+    unsigned long long pending = 0, blocked = 0, caught = 0, word;
     snprintf(path, sizeof path, "/proc/%d/status", (int)tid);
     FILE *file = fopen(path, "re");
     if (file == NULL) return false;
     while (fgets(line, sizeof line, file) != NULL) {
         if (sscanf(line, "SigPnd: %llx", &word) == 1 || sscanf(line, "ShdPnd: %llx", &word) == 1) pending |= word;
-        if (sscanf(line, "SigBlk: %llx", &word) == 1 || sscanf(line, "SigIgn: %llx", &word) == 1) unseen |= word;
+        if (sscanf(line, "SigBlk: %llx", &word) == 1) blocked = word;
+        if (sscanf(line, "SigCgt: %llx", &word) == 1) caught = word;
     }
     fclose(file);
-    return (pending & ~unseen) != 0;
+    return (pending & ~blocked & caught) != 0;
 }
 
 /*
@@ -154,6 +155,8 @@ struct user_regs_struct registers_resumed(
     }
     return registers;
 }
+
+void registers_deliver(pid_t tid, int signal) { (void)tid, (void)signal; }
 
 bool registers_need_entry(const struct user_regs_struct *saved, const struct registers_before *before, bool is_used) {
     return is_used && is_same(saved, before) && saved->pc != before->instruction;

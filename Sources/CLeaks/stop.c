@@ -239,6 +239,8 @@ static bool release(struct tracee *thread) {
         if (memcmp(&registers, saved, sizeof registers) != 0) registers_write(thread->shown.tid, &registers);
         if (registers_need_entry(saved, &thread->before, thread->is_used))
             thread->signal = registers_enter(thread->shown.tid);
+    } else if (thread->signal != 0) {
+        registers_deliver(thread->shown.tid, thread->signal);
     }
     return ptrace(PTRACE_DETACH, thread->shown.tid, 0, (long)thread->signal) == 0;
 }

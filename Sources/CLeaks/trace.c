@@ -36,7 +36,11 @@ unsigned long leaks_trace_options(int follow) {
     return follow ? options | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK : options;
 }
 
-int leaks_continue(pid_t tid, int signal) { return ptrace(PTRACE_CONT, tid, 0, (long)signal) == 0 ? 0 : -errno; }
+int leaks_continue(pid_t tid, int signal) {
+    if (signal != 0) registers_deliver(tid, signal);
+    return ptrace(PTRACE_CONT, tid, 0, (long)signal) == 0 ? 0 : -errno;
+}
+
 int leaks_listen(pid_t tid) { return ptrace(PTRACE_LISTEN, tid, 0, 0) == 0 ? 0 : -errno; }
 int leaks_interrupt(pid_t tid) { return ptrace(PTRACE_INTERRUPT, tid, 0, 0) == 0 ? 0 : -errno; }
 

@@ -3,6 +3,8 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <signal.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -59,6 +61,15 @@ struct user_regs_struct registers_resumed(
     if ((long)registers.orig_rax >= 0 && (long)registers.rax == -EINTR && is_restartable(registers.orig_rax))
         registers.rax = (unsigned long long)-ERESTARTNOHAND_KERNEL;
     return registers;
+}
+
+void registers_deliver(pid_t tid, int signal) {
+    struct user_regs_struct saved;
+    /* A stop by job control ends such a call, traced or not. */
+    if (signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU) return;
+    if (registers_read(tid, &saved) != 0) return;
+    const struct user_regs_struct resumed = registers_resumed(tid, &saved, NULL, false);
+    if (memcmp(&resumed, &saved, sizeof saved) != 0) registers_write(tid, &resumed);
 }
 
 bool registers_need_entry(const struct user_regs_struct *saved, const struct registers_before *before, bool is_used) {

@@ -36,6 +36,15 @@ import Testing
         }
     }
 
+    /// A call that waits is ended by a signal with a handler, and by no other: as without heaprun.
+    @Test func aSignalWithoutAHandlerEndsNoCall() throws {
+        let scratch = try Scratch(), program = try leaksProgram("ignores")
+        let plain = try scratch.run([program])
+        #expect(plain.output == "child window urgent continue ignored: 0\nhandled: interrupted\n", "\(plain)")
+        let traced = try record(scratch, [program], ["--quiet"])
+        #expect(traced.output == plain.output && traced.exitStatus == plain.exitStatus, "\(traced)")
+    }
+
     @Test func theImageKeepsIt() throws {
         let scratch = try Scratch()
         _ = try record(scratch, [try leaksProgram("ends"), "leak", "4", "return"], ["--quiet"])

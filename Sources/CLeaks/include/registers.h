@@ -61,6 +61,12 @@ uint64_t registers_thread_pointer(pid_t tid, const struct user_regs_struct *regi
  */
 struct user_regs_struct registers_resumed(
     pid_t tid, const struct user_regs_struct *saved, const struct registers_before *before, bool is_used);
+/*
+ * Prepares a thread that is stopped at a signal's delivery, before it goes on with the signal. A traced thread is also
+ * woken by a signal that the program ignores, which would not have ended its call: the call begins again. If there is a
+ * handler, the call returns EINTR, as it would have. On AArch64 this does nothing: the first argument is lost by then.
+ */
+void registers_deliver(pid_t tid, int signal);
 /* Whether the thread has to be led into its call by registers_enter. */
 bool registers_need_entry(const struct user_regs_struct *saved, const struct registers_before *before, bool is_used);
 /*
