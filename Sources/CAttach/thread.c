@@ -136,8 +136,7 @@ static enum attach_state state_of(struct attach_thread *thread, int status) {
     int result = registers_read(thread->tid, &thread->saved);
     if (result < 0) return result == -ENOEXEC ? ATTACH_FOREIGN_MODE : ATTACH_STOPPED;
     /* Do this at once: if this tool ends from here on, the interrupted call still continues. */
-    const struct user_regs_struct resumed = registers_resumed(thread->tid, &thread->saved, &thread->before, false);
-    if (memcmp(&resumed, &thread->saved, sizeof resumed) != 0) registers_write(thread->tid, &resumed);
+    registers_resume(thread->tid, &thread->saved, &thread->before, false);
     ssize_t bytes = registers_read_vectors(thread->tid, thread->vectors, &thread->vector_kind);
     if (bytes < 0) return ATTACH_UNKNOWN;
     thread->vector_bytes = (size_t)bytes;
@@ -165,9 +164,7 @@ static void let_go(struct attach_thread *thread, int status) {
     int signal = status >> 16 == 0 && WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
     if (status >> 16 == PTRACE_EVENT_STOP && WSTOPSIG(status) == SIGTRAP) {
         const struct user_regs_struct *saved = &thread->saved;
-        const struct user_regs_struct registers =
-            registers_resumed(thread->tid, saved, &thread->before, thread->is_used);
-        if (memcmp(&registers, saved, sizeof registers) != 0) registers_write(thread->tid, &registers);
+        registers_resume(thread->tid, saved, &thread->before, thread->is_used);
         if (registers_need_entry(saved, &thread->before, thread->is_used)) signal = registers_enter(thread->tid);
     } else if (signal != 0) {
         registers_deliver(thread->tid, signal);

@@ -234,9 +234,7 @@ int leaks_held(pid_t pid, const pid_t *tids, size_t count, struct leaks_stop **o
 static bool release(struct tracee *thread) {
     if (thread->is_trapped) {
         const struct user_regs_struct *saved = &thread->saved;
-        struct user_regs_struct registers =
-            registers_resumed(thread->shown.tid, saved, &thread->before, thread->is_used);
-        if (memcmp(&registers, saved, sizeof registers) != 0) registers_write(thread->shown.tid, &registers);
+        registers_resume(thread->shown.tid, saved, &thread->before, thread->is_used);
         if (registers_need_entry(saved, &thread->before, thread->is_used))
             thread->signal = registers_enter(thread->shown.tid);
     } else if (thread->signal != 0) {

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -47,10 +46,7 @@ int leaks_interrupt(pid_t tid) { return ptrace(PTRACE_INTERRUPT, tid, 0, 0) == 0
 int leaks_continue_interrupted(pid_t tid) {
     struct user_regs_struct saved;
     const struct registers_before before = {.is_waiting = false};
-    if (registers_read(tid, &saved) == 0) {
-        struct user_regs_struct resumed = registers_resumed(tid, &saved, &before, false);
-        if (memcmp(&resumed, &saved, sizeof saved) != 0) registers_write(tid, &resumed);
-    }
+    if (registers_read(tid, &saved) == 0) registers_resume(tid, &saved, &before, false);
     return leaks_continue(tid, 0);
 }
 

@@ -4,7 +4,6 @@
 #include <elf.h>
 #include <errno.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -67,9 +66,7 @@ void registers_deliver(pid_t tid, int signal) {
     struct user_regs_struct saved;
     /* A stop by job control ends such a call, traced or not. */
     if (signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU) return;
-    if (registers_read(tid, &saved) != 0) return;
-    const struct user_regs_struct resumed = registers_resumed(tid, &saved, NULL, false);
-    if (memcmp(&resumed, &saved, sizeof saved) != 0) registers_write(tid, &resumed);
+    if (registers_read(tid, &saved) == 0) registers_resume(tid, &saved, NULL, false);
 }
 
 bool registers_need_entry(const struct user_regs_struct *saved, const struct registers_before *before, bool is_used) {

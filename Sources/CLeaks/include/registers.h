@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/types.h>
 #include <sys/user.h>
@@ -61,6 +62,12 @@ uint64_t registers_thread_pointer(pid_t tid, const struct user_regs_struct *regi
  */
 struct user_regs_struct registers_resumed(
     pid_t tid, const struct user_regs_struct *saved, const struct registers_before *before, bool is_used);
+/* Writes them, if they are others than it has. */
+static inline void registers_resume(
+    pid_t tid, const struct user_regs_struct *saved, const struct registers_before *before, bool is_used) {
+    const struct user_regs_struct resumed = registers_resumed(tid, saved, before, is_used);
+    if (memcmp(&resumed, saved, sizeof resumed) != 0) registers_write(tid, &resumed);
+}
 /*
  * Prepares a thread that is stopped at a signal's delivery, before it goes on with the signal. A traced thread is also
  * woken by a signal that the program ignores, which would not have ended its call: the call begins again. If there is a
