@@ -58,6 +58,7 @@ extension Snapshot {
         let table = BlockTable(granule: isGlibc ? 16 : 8, keepsTicks: true) {
             map.forEachBlock(inFlight: moving, $0)
         }
+        shortfalls += unreadTimers(of: processID)
         let kernelWords = Set(readKernelWords(of: processID)).sorted { ($0.place, $0.value) < ($1.place, $1.value) }
         return Snapshot(
             processID: processID, threads: states, mappings: mappings, memory: memory, blocks: table,

@@ -26,8 +26,20 @@ func readKernelWords(of processID: pid_t) -> [KernelWord] {
             words += parseEpoll(text, descriptor: name)
         }
     }
-    if let text = procFile("/proc/\(processID)/timers") { words += parseTimers(text) }
+    if let text = procFile(timersPath(processID)) { words += parseTimers(text) }
     return words
+}
+
+private func timersPath(_ processID: pid_t) -> String { "/proc/\(processID)/timers" }
+
+/// The timers, if the kernel does not show them: one without CONFIG_CHECKPOINT_RESTORE lacks the file.
+func unreadTimers(of processID: pid_t) -> [Shortfall] {
+    if procFile(timersPath(processID)) != nil { return [] }
+    return [
+        Shortfall(
+            what: "the values of timers (timer_create): \(timersPath(processID)) can't be read. Linux has it with "
+                + "CONFIG_CHECKPOINT_RESTORE alone")
+    ]
 }
 
 // "tfd:        5 events:       19 data:     55d0c0a2b2a0  pos:0 ino:5d sdev:f"

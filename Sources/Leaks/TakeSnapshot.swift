@@ -46,6 +46,7 @@ extension Snapshot {
             kernelWords.formUnion(readKernelWords(of: processID))
             kernelWords.formUnion(snapshot.kernelWords)
             snapshot.kernelWords = kernelWords.sorted { ($0.place, $0.value) < ($1.place, $1.value) }
+            snapshot.shortfalls += unreadTimers(of: processID)
             return snapshot
         }
     }
