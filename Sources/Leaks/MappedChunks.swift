@@ -8,7 +8,7 @@ struct MappedChunks {
     private(set) var unknown: [UsedChunk] = []
     private(set) var count: UInt64 = 0
 
-    private static let isMapped: UInt64 = 2
+    private static let isMapped: UInt64 = 2, pageMask = ThreadLayout.pageBytes - 1
     private let memory: any ProcessMemory
 
     /// - Parameters:
@@ -29,7 +29,7 @@ struct MappedChunks {
                     at = max(at, run.lowerBound)
                     while at < min(run.upperBound, part.upperBound), count < parameters.mappedBlocks {
                         guard let size = size(at, part.upperBound) else {
-                            at = (at &+ 4096) & ~4095
+                            at = (at &+ ThreadLayout.pageBytes) & ~Self.pageMask
                             continue
                         }
                         count += 1
@@ -45,8 +45,8 @@ struct MappedChunks {
 
     /// The bytes of the mapped chunk at a page's start.
     private func size(_ at: UInt64, _ limit: UInt64) -> UInt64? {
-        guard at & 4095 == 0, let header = memory.words(at, count: 2), header[0] == 0,
-            header[1] & 4095 == Self.isMapped, header[1] >= 4096, header[1] & ~7 <= limit &- at
+        guard at & Self.pageMask == 0, let header = memory.words(at, count: 2), header[0] == 0,
+            header[1] & Self.pageMask == Self.isMapped, header[1] > Self.pageMask, header[1] & ~7 <= limit &- at
         else { return nil }
         return header[1] & ~7
     }

@@ -33,8 +33,8 @@ struct GapWalk {
     let heap: GlibcHeap
     /// Where the break's heap is given back by huge pages; else 0.
     let hugePageBytes: UInt64
+    let pageBytes: UInt64
     private static let mostKept = 1 << 16
-    private static let pageMask: UInt64 = 4095
 
     /// Walks from the chunk at `first` to the chunk at `end`; nil: to the end of the heap.
     ///
@@ -44,7 +44,8 @@ struct GapWalk {
         func flush() {
             guard let start = freeFrom else { return }
             freeFrom = nil
-            let low = (start + GapContent.rimBytes + Self.pageMask) & ~Self.pageMask, high = chunk & ~Self.pageMask
+            let mask = pageBytes - 1
+            let low = (start + GapContent.rimBytes + mask) & ~mask, high = chunk & ~mask
             if low < high { content.returned.append(low ..< high) }
         }
         let limit = end ?? heap.range.upperBound
@@ -94,7 +95,7 @@ struct GapWalk {
         }
         content.top = start ..< heap.range.upperBound
         guard arena.isMain, end == heap.range.upperBound, end - start > 33 else { return }
-        let unit = max(hugePageBytes, Self.pageMask + 1)
+        let unit = max(hugePageBytes, pageBytes)
         let bytes = (end - start - 33) / unit * unit
         guard bytes > 0 else { return }
         content.top = start ..< end - bytes

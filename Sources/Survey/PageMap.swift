@@ -31,14 +31,15 @@ package struct MapCell: Equatable, Sendable {
 /// The cells, in order of arenas and then of address.
 package struct PageMap {
     package private(set) var cells: [MapCell] = []
-    package let pagesPerCell: UInt64
+    package let pageBytes: UInt64, pagesPerCell: UInt64
     private var current: MapCell?
     private var sums: [Int: UInt64] = [:]
 
     /// - Parameters:
-    ///   - pages: all pages of the map.
+    ///   - pages: all pages of the map, of `pageBytes` each.
     ///   - cells: about how many cells there should be; with pages far from each other there are more.
-    init(pages: UInt64, cells: UInt64) {
+    init(pages: UInt64, of pageBytes: UInt64, cells: UInt64) {
+        self.pageBytes = pageBytes
         var size: UInt64 = 1
         while pages / size > cells { size *= 2 }
         pagesPerCell = size
@@ -46,12 +47,12 @@ package struct PageMap {
 
     /// Adds pages of one cell or more, all of the same block or of none.
     mutating func add(_ range: Range<UInt64>, arena: Int, used: UInt64, pinned: UInt64, stack: Int?) {
-        let bytes = pagesPerCell * 4096, total = range.upperBound - range.lowerBound
+        let bytes = pagesPerCell * pageBytes, total = range.upperBound - range.lowerBound
         var at = range.lowerBound
         while at < range.upperBound {
             let end = min(range.upperBound, (at / bytes + 1) * bytes), part = end - at
             begin(at, arena)
-            current?.pages += part / 4096
+            current?.pages += part / pageBytes
             // Pages that are added together are all full, or it is one page.
             let own = used == total ? part : used
             current?.used += own
@@ -65,7 +66,7 @@ package struct PageMap {
     mutating func add(stack: Int, bytes: UInt64) { sums[stack, default: 0] += bytes }
 
     private mutating func begin(_ address: UInt64, _ arena: Int) {
-        let bytes = pagesPerCell * 4096, start = address / bytes * bytes
+        let bytes = pagesPerCell * pageBytes, start = address / bytes * bytes
         if let current, current.address == start, current.arena == arena { return }
         flush()
         current = MapCell(address: start, arena: arena)

@@ -33,6 +33,8 @@ package struct StackGroups {
 
 /// What a process's allocator has in memory.
 package struct PageSurvey {
+    /// A power of two: the kernel's; 4,096 for blocks of an image, whose own unit that is.
+    package internal(set) var pageBytes: UInt64 = 4096
     package internal(set) var sums = PageSums()
     package internal(set) var arenas: [ArenaSums] = []
     package internal(set) var occupancy = [OccupancySums](repeating: OccupancySums(), count: Occupancy.allCases.count)
@@ -97,10 +99,8 @@ package struct PageSurvey {
         guard var program = RunningProgram(thread: thread), let pages = PresentPages(processID: thread) else {
             throw fail("its pages can't be looked up: \(String(cString: strerror(errno)))")
         }
-        guard pages.pageBytes == 4096 else {
-            throw fail("its pages have \(pages.pageBytes) bytes: only those of 4,096 can be surveyed")
-        }
         var survey = PageSurvey(groups)
+        survey.pageBytes = pages.pageBytes
         survey.hasResidency = true
         survey.earlier = EarlierSums(image)
         survey.isGlibc = isGlibc(image)
@@ -112,12 +112,14 @@ package struct PageSurvey {
         if survey.isGlibc && heaps == nil {
             survey.notes.append("malloc's arenas were not found: what a trim returns is not foretold")
         }
-        let spans = heaps.map { Spans(blocks: blocks, $0, program) } ?? Spans(blocks: blocks, program)
+        let spans =
+            heaps.map { Spans(blocks: blocks, $0, program, pageBytes: pages.pageBytes) }
+            ?? Spans(blocks: blocks, program)
         survey.arenas = spans.arenas
         let runs = spans.spans.map { pages.runs(of: $0.range) }
         var sweep = Sweep(
             blocks: blocks, groups: groups, survey: survey, memory: ProgramMemory(program.memory),
-            hugePageBytes: heaps?.parameters?.hugePageBytes ?? 0, map: map(runs, cells))
+            hugePageBytes: heaps?.parameters?.hugePageBytes ?? 0, map: survey.map(runs, cells))
         for (span, runs) in zip(spans.spans, runs) { sweep.pass(span, runs: runs) }
         survey = sweep.finish()
         survey.setEarlierApart()
@@ -160,7 +162,8 @@ package struct PageSurvey {
             return stored.map { common(touched, $0) } ?? touched
         }
         var sweep = Sweep(
-            blocks: blocks, groups: groups, survey: survey, memory: nil, hugePageBytes: 0, map: map(runs, cells))
+            blocks: blocks, groups: groups, survey: survey, memory: nil, hugePageBytes: 0,
+            map: survey.map(runs, cells))
         for (span, runs) in zip(spans.spans, runs) { sweep.pass(span, runs: runs) }
         survey = sweep.finish()
         survey.setEarlierApart()
@@ -168,10 +171,10 @@ package struct PageSurvey {
         return survey
     }
 
-    private static func map(_ runs: [[Range<UInt64>]], _ cells: UInt64?) -> PageMap? {
+    private func map(_ runs: [[Range<UInt64>]], _ cells: UInt64?) -> PageMap? {
         guard let cells else { return nil }
         let bytes = runs.joined().reduce(0) { $0 &+ ($1.upperBound - $1.lowerBound) }
-        return PageMap(pages: bytes / 4096, cells: cells)
+        return PageMap(pages: bytes / pageBytes, of: pageBytes, cells: cells)
     }
 
     private static func refuse(_ image: HeapImage) throws(InputError) {

@@ -32,6 +32,7 @@ struct Spans {
     /// Blocks whose memory was gone when it was looked for.
     private(set) var vanished = 0
     private let blocks: [LiveBlock]
+    private let pageMask: UInt64
     private var next = 0
 
     /// The first block that starts at an address or after it.
@@ -46,7 +47,7 @@ struct Spans {
 
     /// A dump's: its live blocks, wherever they are.
     init(blocks: [LiveBlock], hasHeaders: Bool) {
-        self.blocks = blocks
+        (self.blocks, pageMask) = (blocks, 0)
         arenas = [ArenaSums(kind: .other)]
         spans = [
             Span(
@@ -57,8 +58,8 @@ struct Spans {
     /// glibc's.
     ///
     /// - Complexity: one reading for each block outside the heaps, and O(blocks).
-    init(blocks: [LiveBlock], _ heaps: GlibcHeaps, _ program: RunningProgram) {
-        self.blocks = blocks
+    init(blocks: [LiveBlock], _ heaps: GlibcHeaps, _ program: RunningProgram, pageBytes: UInt64) {
+        (self.blocks, pageMask) = (blocks, pageBytes - 1)
         var known: [Span] = []
         for arena in heaps.arenas {
             arenas.append(
@@ -93,14 +94,14 @@ struct Spans {
                 continue
             }
             let size = header[1] & ~7, isMapped = header[1] & 2 != 0
-            let low = isMapped ? (start - 16) &- header[0] : (start - 16) & ~4095
+            let low = isMapped ? (start - 16) &- header[0] : (start - 16) & ~pageMask
             let (end, overflow) = (start - 16).addingReportingOverflow(size)
             guard !overflow, low <= start - 16, start - 16 - low < 1 << 32, size >= blocks[number].bytes, size < 1 << 46
             else {
                 vanished += 1
                 continue
             }
-            let high = (end + 4095) & ~4095
+            let high = (end + pageMask) & ~pageMask
             if !isMapped, let last = spans.last, case .chunks = last.kind, last.range.upperBound >= low {
                 spans[spans.count - 1].range = last.range.lowerBound ..< max(last.range.upperBound, high)
                 spans[spans.count - 1].blocks = last.blocks.lowerBound ..< number + 1
@@ -117,7 +118,7 @@ struct Spans {
 
     /// Another allocator's: the mappings that hold blocks.
     init(blocks: [LiveBlock], _ program: RunningProgram) {
-        self.blocks = blocks
+        (self.blocks, pageMask) = (blocks, 0)
         arenas = [ArenaSums(kind: .other)]
         var counted = 0
         for mapping in program.mappings where !mapping.isFile && !mapping.isShared && mapping.isWritable {

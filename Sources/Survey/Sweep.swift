@@ -13,7 +13,7 @@ struct Sweep {
     private let groups: StackGroups
     private var survey: PageSurvey
     private var memory: ProgramMemory?
-    private let hugePageBytes: UInt64
+    private let page: UInt64, hugePageBytes: UInt64
     private var current = PageSums()
     private var touches: [Touch] = []
     /// The last block before the page, and the last one before it of another stack.
@@ -21,8 +21,6 @@ struct Sweep {
     /// Only if it is wanted: it costs a look-up for each block.
     private var map: PageMap?
     private var gap: (range: Range<UInt64>, content: GapContent)?
-
-    private static let page: UInt64 = 4096
 
     /// The bytes that a block occupies.
     private struct Region {
@@ -59,7 +57,7 @@ struct Sweep {
     ) {
         self.map = map
         (self.blocks, self.groups, self.survey, self.memory) = (blocks, groups, survey, memory)
-        self.hugePageBytes = hugePageBytes
+        (page, self.hugePageBytes) = (survey.pageBytes, hugePageBytes)
     }
 
     consuming func finish() -> PageSurvey {
@@ -79,7 +77,7 @@ struct Sweep {
             let size = max(32, (block.bytes &+ 23) & ~15)
             region = Region(start: start &- 8, end: start &- 8 &+ size)
         }
-        if region.end < region.start { region.end = UInt64.max - 8192 }
+        if region.end < region.start { region.end = UInt64.max - 2 * page }
         if number + 1 < frame.end {
             let next = blocks[number + 1].address &- (start &- region.start)
             // 16 bytes are less than any chunk: they belong to this one.
@@ -96,7 +94,7 @@ struct Sweep {
         for number in span.blocks {
             let region = region(number, frame)
             guard region.start < region.end else { continue }
-            let low = region.start & ~(Self.page - 1), high = (region.end + Self.page - 1) & ~(Self.page - 1)
+            let low = region.start & ~(page - 1), high = (region.end + page - 1) & ~(page - 1)
             if let last = runs.last, low <= last.upperBound {
                 runs[runs.count - 1] = last.lowerBound ..< max(high, last.upperBound)
             } else {
@@ -110,7 +108,7 @@ struct Sweep {
     ///
     /// - Complexity: O(blocks and runs of the span, and pages that are not inside one block)
     mutating func pass(_ span: Span, runs: [Range<UInt64>]) {
-        let page = Self.page, frame = Frame(span), end = frame.end
+        let page = page, frame = Frame(span), end = frame.end
         current = PageSums()
         (last, other, gap) = (Passed(), 0, nil)
         var number = span.blocks.lowerBound
@@ -173,7 +171,7 @@ struct Sweep {
         current.resident += bytes
         current.live += live
         current.overhead += bytes - live
-        survey.occupancy[Occupancy.full.rawValue].pages += bytes / Self.page
+        survey.occupancy[Occupancy.full.rawValue].pages += bytes / page
         survey.occupancy[Occupancy.full.rawValue].used += bytes
         let stack = stack(number), size = Self.size(blocks[number].bytes)
         survey.groups[stack].live += live
@@ -184,8 +182,8 @@ struct Sweep {
     }
 
     private mutating func addPage(_ at: UInt64, _ first: Int, _ frame: Frame, _ span: Span, _ ownEnd: UInt64) {
-        let page = at ..< at + Self.page
-        current.resident += Self.page
+        let page = at ..< at + self.page
+        current.resident += self.page
         touches.removeAll(keepingCapacity: true)
         let own = ownEnd > at ? min(ownEnd, page.upperBound) - at : 0
         var used = own, liveHere: UInt64 = 0, number = first
@@ -205,25 +203,25 @@ struct Sweep {
             }
             number += 1
         }
-        let kind = Occupancy(used, of: Self.page)
+        let kind = Occupancy(used, of: self.page)
         survey.occupancy[kind.rawValue].pages += 1
         survey.occupancy[kind.rawValue].used += used
         if map != nil {
-            let pinned = touches.isEmpty && own == 0 ? 0 : Self.page - used
+            let pinned = touches.isEmpty && own == 0 ? 0 : self.page - used
             map?.add(page, arena: span.arena, used: used, pinned: pinned, stack: nil)
             for touch in touches { map?.add(stack: touch.stack, bytes: touch.bytes) }
         }
         guard !touches.isEmpty || own > 0 else { return addUntouched(page, first, frame, span) }
         current.live += liveHere
         current.overhead += used - liveHere
-        current.pinned += Self.page - used
-        divide(Self.page - used)
+        current.pinned += self.page - used
+        divide(self.page - used)
         // Whether the page could go without this stack: no other stack's block is on it, nor the rim of the free chunk
         // that would begin behind one.
         if let stack = touches.first?.stack, own == 0, touches.allSatisfy({ $0.stack == stack }),
             otherEnd(than: stack) <= at
         {
-            survey.groups[stack].alone += Self.page
+            survey.groups[stack].alone += self.page
         }
     }
 
@@ -251,7 +249,7 @@ struct Sweep {
 
     private mutating func addUntouched(_ page: Range<UInt64>, _ next: Int, _ frame: Frame, _ span: Span) {
         guard case .heap(let arena, let heap) = span.kind else {
-            current.unclear += Self.page
+            current.unclear += self.page
             return
         }
         if gap?.range.contains(page.lowerBound) != true {
@@ -260,19 +258,19 @@ struct Sweep {
             gap = (page.lowerBound ..< max(high, page.upperBound), content)
         }
         guard let content = gap?.content, !content.isUnclear else {
-            current.unclear += Self.page
+            current.unclear += self.page
             return
         }
         if contains(content.returned, page) {
-            current.returned += Self.page
+            current.returned += self.page
         } else if let top = content.top, top.overlaps(page) {
-            current.top += Self.page
+            current.top += self.page
         } else if overlaps(content.kept, page) {
-            current.kept += Self.page
+            current.kept += self.page
         } else {
-            current.rims += Self.page
+            current.rims += self.page
             if last.stack >= 0, otherEnd(than: last.stack) <= page.lowerBound {
-                survey.groups[last.stack].alone += Self.page
+                survey.groups[last.stack].alone += self.page
             }
         }
     }
@@ -291,8 +289,9 @@ struct Sweep {
             guard size >= last.end &- 8 &- chunk, size < 1 << 46 else { return unclear }
             first = chunk + size
         }
-        return GapWalk(arena: arena, heap: heap, hugePageBytes: arena.isMain ? hugePageBytes : 0).content(
-            from: first, to: next, &memory)
+        return GapWalk(
+            arena: arena, heap: heap, hugePageBytes: arena.isMain ? hugePageBytes : 0, pageBytes: page
+        ).content(from: first, to: next, &memory)
     }
 
     /// The first range that ends after an address.

@@ -28,7 +28,7 @@ final class PagesAtEnd {
             return fail("its blocks cover \(separated(bytes)) bytes of addresses, and that many are not looked up")
         }
         // The main thread may have ended, and then has no memory.
-        guard let pages = PresentPages(processID: process.ending), pages.pageBytes == 4096 else {
+        guard let pages = PresentPages(processID: process.ending) else {
             return fail("they can't be read: \(String(cString: strerror(errno)))")
         }
         var found: [Range<UInt64>] = []

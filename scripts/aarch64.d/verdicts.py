@@ -48,6 +48,18 @@ elif what[0] == "waited": # without a recording and with one: the same, and no l
     assert same[0] == same[1] and len(taken) == 1 and same[0][-1] == "status 0", (plain, said)
     assert "limited" not in what or taken[0] >= 2999, taken
     checked = 1
+elif what[0] == "trimmed": # foretold, and given back by malloc; pages of so many KB
+    before, after = (json.load(open(f"{run}/{name}"))["pages"] for name in ("survey", "after"))
+    returned = int([line for line in lines("said") if line.startswith("returned")][0].split()[1])
+    page = int(what[1]) * 1024
+    slack = max(returned // 50, 16 * page)
+    parts = ("live", "overhead", "pinned", "trimmable", "top", "kept", "rim", "unclear")
+    assert before["pageBytes"] == page and before["unclearBytes"] == 0, before
+    assert sum(before[part + "Bytes"] for part in parts) == before["residentBytes"], before
+    assert returned > 8 << 20 and abs(returned - before["trimmableBytes"]) <= slack, (returned, before)
+    assert after["trimmableBytes"] <= 16 * page, after
+    assert abs(before["residentBytes"] - returned - after["residentBytes"]) <= slack, (returned, before, after)
+    checked = returned // page
 elif what[0] == "attached": # the reports of two images, and what the program answered
     turn = ["free 0", "work 0", "look 0", "fork 7"]
     assert lines("said") == ["work 0", *turn, *turn, "free 0", "status 0"], lines("said")

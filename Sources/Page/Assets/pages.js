@@ -31,7 +31,9 @@ class PageMap {
         this.parts.sort((a, b) => b.pages - a.pages);
         this.detail = make('div', {class: 'map-detail', id: 'map-detail', 'aria-live': 'polite'});
         const {map} = this, each = map.pagesPerCell;
-        const unit = each === 1 ? 'one page of 4 KiB' : `up to ${grouped(each)} pages of 4 KiB (${size(each * 4096)})`;
+        const one = size(map.pageBytes);
+        const unit = each === 1 ? `one page of ${one}`
+                                : `up to ${grouped(each)} pages of ${one} (${size(each * map.pageBytes)})`;
         const what = !map.isResident ? 'pages with live blocks; which were in memory is not known'
             : map.isOfEnd            ? 'pages with live blocks that were in memory when the program ended'
                                      : "the allocator's pages in memory";
@@ -60,7 +62,7 @@ class PageMap {
             role: 'img',
             'data-arena': number,
             'aria-label': `Map of ${name}: ${grouped(cells.length)} cells, ${grouped(pages)} pages, ${
-                share(used, pages * 4096)} of their bytes live`,
+                share(used, pages * this.map.pageBytes)} of their bytes live`,
             'aria-describedby': 'pages-help',
             onmousemove: event => this.point(part, event),
             onmouseleave: () => tooltip.hide(),
@@ -80,7 +82,8 @@ class PageMap {
             }
         });
         part.element = make('div', {class: 'map-part'},
-            make('h3', {text: `${name} · ${counted(pages, 'page')} · ${share(used, pages * 4096)} live`}), part.canvas);
+            make('h3', {text: `${name} · ${counted(pages, 'page')} · ${share(used, pages * this.map.pageBytes)} live`}),
+            part.canvas);
         new ResizeObserver(() => this.draw(part)).observe(part.element);
         return part;
     }
@@ -95,7 +98,7 @@ class PageMap {
         const pen = penOn(part.canvas, width, height);
         part.cells.forEach((cell, place) => {
             const x = place % part.columns * side, y = Math.floor(place / part.columns) * side;
-            pen.fillStyle = this.colours[fullnessOf(this.map.used[cell], this.map.pages[cell] * 4096)];
+            pen.fillStyle = this.colours[fullnessOf(this.map.used[cell], this.map.pages[cell] * this.map.pageBytes)];
             pen.fillRect(x, y, side - 1, side - 1);
             const isCursor = part.isFocused && place === part.cursor;
             if (cell !== this.chosen && !isCursor) return;
@@ -113,7 +116,7 @@ class PageMap {
     }
 
     lines(cell) {
-        const {map} = this, bytes = map.pages[cell] * 4096;
+        const {map} = this, bytes = map.pages[cell] * map.pageBytes;
         return [
             ['Pages', grouped(map.pages[cell])],
             ['Live, with headers', `${grouped(map.used[cell])} (${share(map.used[cell], bytes)})`],

@@ -24,6 +24,7 @@ enum PageOfPages {
         data.object("map") { data in
             data.bool("isResident", survey.knowsPages)
             data.bool("isOfEnd", survey.isOfEnd)
+            data.integer("pageBytes", map.pageBytes)
             data.integer("pagesPerCell", map.pagesPerCell)
             data.string("unbooked", survey.earlier.map { "blocks \($0.origin)" } ?? "blocks that are not booked")
             data.strings("arenas", survey.arenas.map(PagesReport.text))

@@ -41,7 +41,7 @@ package struct PagesTable {
                 + "(\(earlier.why)): what is called free, pinned or in caches below may be theirs."
             try out.write(style.warning(Self.wrapped(printable(text), style.width ?? 100)) + "\n\n")
         }
-        let pages = counted(whole / 4096, "page")
+        let pages = counted(whole / survey.pageBytes, "page")
         var lines = [
             (
                 whole,
@@ -70,7 +70,8 @@ package struct PagesTable {
         let rows = Occupancy.allCases.map { kind -> [String] in
             let sums = all[kind.rawValue]
             return [
-                PagesReport.text(kind), separated(sums.pages), PagesReport.share(sums.pages * 4096, whole),
+                PagesReport.text(kind), separated(sums.pages),
+                PagesReport.share(sums.pages * report.survey.pageBytes, whole),
                 separated(sums.used),
             ]
         }

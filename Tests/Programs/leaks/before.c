@@ -256,10 +256,13 @@ static void spoil(uint64_t from) {
     seed = from * 2654435761 + 88172645463325252;
     for (int time = 0; time < 20; time++) draw();
     if (from == 0) {
-        /* The next arena in the ring is beyond all addresses. */
-        for (int range = 0; range < ranges; range++)
-            if (low[range] % ((uintptr_t)64 << 20) == 0)
-                *(uintptr_t *)(*(uintptr_t *)low[range] + 2160) = -(uintptr_t)16;
+        /* The next arena in the ring is beyond all addresses. What leads to an arena may have been written over. */
+        for (int range = 0; range < ranges; range++) {
+            if (low[range] % ((uintptr_t)64 << 20) != 0) continue;
+            uintptr_t arena = *(uintptr_t *)low[range] + 2160;
+            for (int other = 0; other < ranges; other++)
+                if (low[other] <= arena && arena + 8 <= high[other]) *(uintptr_t *)arena = -(uintptr_t)16;
+        }
         return;
     }
     int writes = 1 + draw() % 4;
