@@ -31,7 +31,7 @@ class PageMap {
         this.parts.sort((a, b) => b.pages - a.pages);
         this.detail = make('div', {class: 'map-detail', id: 'map-detail', 'aria-live': 'polite'});
         const {map} = this, each = map.pagesPerCell;
-        const one = size(map.pageBytes);
+        const one = roundSize(map.pageBytes);
         const unit = each === 1 ? `one page of ${one}`
                                 : `up to ${grouped(each)} pages of ${one} (${size(each * map.pageBytes)})`;
         const what = !map.isResident ? 'pages with live blocks; which were in memory is not known'
