@@ -60,6 +60,17 @@ elif what[0] == "trimmed": # foretold, and given back by malloc; pages of so man
     assert after["trimmableBytes"] <= 16 * page, after
     assert abs(before["residentBytes"] - returned - after["residentBytes"]) <= slack, (returned, before, after)
     checked = returned // page
+elif what[0] == "earlier": # as many as the program lists, beside libc's own; each thread has a vector of its storage
+    def found(shape):
+        survey, live = json.load(open(f"{run}/survey-{shape}"))["pages"], lines(f"list-{shape}")
+        parts = ("live", "earlier", "overhead", "pinned", "trimmable", "top", "kept", "rim", "unclear")
+        assert sum(survey[part + "Bytes"] for part in parts) == survey["residentBytes"], survey
+        assert survey["earlier"]["isWhole"] and survey["earlier"]["youngerAtMost"] == 0, survey["earlier"]
+        return survey["earlier"]["blocks"], len(live)
+    (blocks, listed), (others, own) = found(what[1]), found("none")
+    more = blocks - listed - (others - own)
+    assert 0 <= more <= {"threads": 16, "heaps": 1}.get(what[1], 0), (blocks, listed, others, own)
+    checked = listed
 elif what[0] == "attached": # the reports of two images, and what the program answered
     turn = ["free 0", "work 0", "look 0", "fork 7"]
     assert lines("said") == ["work 0", *turn, *turn, "free 0", "status 0"], lines("said")
