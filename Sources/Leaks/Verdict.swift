@@ -228,5 +228,6 @@ package final class LeakVerdict {
         for block in 0 ..< table.count where states[block] >= Verdict.definite.rawValue {
             states[block] = Verdict.possible.rawValue
         }
+        dragged = [:]
     }
 }

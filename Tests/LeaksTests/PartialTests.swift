@@ -4,6 +4,8 @@ import Glibc
 import TestSupport
 import Testing
 
+@testable import Leaks
+
 @Suite struct PartialTests {
     @Test(arguments: [1, 300]) func eachThreadHoldsItsOwn(count: Int) throws {
         let rows = try Watched([try leaksProgram("threads"), String(count)]).rows()
@@ -33,6 +35,26 @@ import Testing
 
     @Test func messagesBehindTheFirst() throws {
         expectPossible(try Watched([try leaksProgram("partly"), "messages"]).leaks(), "messages in socket")
+    }
+
+    // A dump says the same. What a lost block holds is then not called indirectly lost, either.
+    @Test func aDumpOfWhatIsNotWhole() throws {
+        let watched = try Watched([try leaksProgram("partly"), "messages"])
+        let taken = try watched.scratch.run([Built.products + "/heapdump", "--leaks", String(watched.pid)])
+        let dump = try #require(taken.output.split(separator: "\n").first, "\(taken)")
+        let options = ["leaks", "--verdict", "all", "--format", "csv"]
+        let running = try watched.leaks(Array(options.dropFirst()))
+        let stored = try watched.scratch.run([Built.products + "/heapsum"] + options + [String(dump)])
+        #expect(running.exitStatus == 0 && stored.output == running.output, "\(running) \(stored)")
+        for bytes in [4000, 3000] { #expect(running.output.contains("possible,\(bytes),1,0,0,"), "\(running)") }
+    }
+
+    // Linux without CONFIG_CHECKPOINT_RESTORE has no list of timers, nor has a process that is gone.
+    @Test func whatTimersHoldMayBeHidden() throws {
+        let gone = try Scratch().start(["true"])
+        _ = try gone.wait()
+        #expect(unreadTimers(of: gone.pid).map(\.what).joined().contains("timers (timer_create)"))
+        #expect(unreadTimers(of: getpid()).isEmpty)
     }
 
     // The image of a fork's child has its own blocks alone. Where the others lie is known: what no word there leads to

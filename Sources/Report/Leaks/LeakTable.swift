@@ -122,6 +122,8 @@ package struct LeakTable {
             let why: String =
                 switch verdict.verdict(block) {
                 case .indirect: "Only lost blocks lead to it."
+                case .possible where verdict.isLenient:
+                    "What could not be read may hold it, or what leads to it is itself only possibly held."
                 case .possible:
                     "An unaligned, marked or mangled pointer leads to it, or what leads to it is itself only possibly "
                         + "held."

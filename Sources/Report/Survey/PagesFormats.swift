@@ -14,9 +14,8 @@ extension PagesReport {
         let json = JSONReport(frameLimit: frameLimit)
         try out.write(
             "{\"schema\":\"heapsum/1\",\n\"inputs\":[\(reduction.inputs.map(json.text).joined(separator: ",\n "))],\n")
-        try out.write(
-            "\"pages\":{\"resident\":\(survey.knowsPages),\"atEnd\":\(survey.isOfEnd),\"pageBytes\":\(survey.pageBytes),"
-        )
+        try out.write("\"pages\":{\"resident\":\(survey.knowsPages),\"atEnd\":\(survey.isOfEnd),")
+        try out.write("\"pageBytes\":\(survey.pageBytes),")
         try out.write("\"readNanoseconds\":\(survey.hasResidency ? "\(survey.nanoseconds)" : "null"),\n ")
         try out.write(
             "\"\(survey.knowsPages ? "residentBytes" : "touchedBytes")\":\(survey.sums.resident),"

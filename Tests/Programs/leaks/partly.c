@@ -17,8 +17,8 @@
 void *directly, *held;
 
 static __attribute__((noinline)) void lose(void) {
-    void *volatile lost = calloc(1, 4000);
-    (void)lost;
+    void *volatile *volatile lost = calloc(1, 4000);
+    *lost = calloc(1, 3000);
 }
 static __attribute__((noinline)) void wipe(void) {
     char space[8192];
