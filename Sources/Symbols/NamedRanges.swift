@@ -182,7 +182,13 @@ struct NamedRangesBuilder {
         var named: Set<UInt64> = []
         if !hasLocals {
             let inside = Set(zip(starts, bounds).filter { $0 > $1.start && $0 < $1.end }.map(\.1.start))
-            if !inside.isEmpty { for entry in entries where inside.contains(entry.start) { named.insert(entry.start) } }
+            if let lowest = inside.min(), let highest = inside.max() {
+                // Most symbols are elsewhere; comparing is cheaper than hashing.
+                for entry in entries
+                where entry.start >= lowest && entry.start <= highest && inside.contains(entry.start) {
+                    named.insert(entry.start)
+                }
+            }
         }
         var number = 0
         for (index, _) in unsized {

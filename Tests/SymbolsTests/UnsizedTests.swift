@@ -190,10 +190,11 @@ import Testing
                     cp -L "$library" "library-${library##*/}"
                 fi
             done
-            for file in static musl cxx go library-*; do
-                [ -f "$file" ] || continue
-                strip -o "$file.bare" "$file"; strip -x -o "$file.x" "$file"; echo "$file" >>files
-            done
+            copy() { "$2"strip -o "$1.bare" "$1"; "$2"strip -x -o "$1.x" "$1"; echo "$1" >>files; }
+            for file in static musl cxx go library-*; do [ ! -f "$file" ] || copy "$file" ""; done
+            if command -v aarch64-linux-gnu-gcc; then
+                aarch64-linux-gnu-gcc -static -o arm64 main.c; copy arm64 aarch64-linux-gnu-
+            fi
             """)
         var (files, kept, lost) = (0, 0, 0)
         for file in lines(try readFile(scratch.file("files"))) {
