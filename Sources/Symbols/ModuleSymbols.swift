@@ -80,14 +80,11 @@ package final class ModuleSymbols: Sendable {
             }
         }
         if let module, module.type != ELF.ET_REL {
-            var hasLocals = hasOwnTable
             if !hasOwnTable {
-                do throws(SymbolsError) { hasLocals = try builder.addDebugData(of: module) } catch {
-                    notes.append(error)
-                }
+                do throws(SymbolsError) { try builder.addDebugData(of: module) } catch { notes.append(error) }
             }
             if let symbols = try ELFSymbolTable(module, type: ELF.SHT_DYNSYM) {
-                try builder.add(symbols, of: module, hasLocals: hasLocals)
+                try builder.add(symbols, of: module)
                 builder.add(try ELFStubs(module, symbols: symbols), strings: symbols.strings)
             }
         }
@@ -96,6 +93,7 @@ package final class ModuleSymbols: Sendable {
             throw notes.isEmpty
                 ? SymbolsError(file: path, reason: .cannotOpen(.noSuchFileOrDirectory)) : notes.removeFirst()
         }
+        if let problem = builder.endUnsized(by: module) { notes.append(problem) }
         buildID = id
         hasWholeTable = hasOwnTable
         debugInfoPath = withDebugInfo

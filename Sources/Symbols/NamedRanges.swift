@@ -53,47 +53,84 @@ struct NamedRangesBuilder {
 
     private var entries: [RangeTable.Entry] = []
     private var sources: [NameSource] = []
+    /// Which entries are code of ELF files without a size, and where the section of each begins. `endUnsized` decides
+    /// where they end.
+    private var unsized: [(entry: Int, section: UInt64)] = []
+    /// Whether a table that was added has the local functions of the program's own files. If none has, a function
+    /// without a name may follow any symbol.
+    private var hasLocals = false
 
     /// Adds the code symbols of an ELF symbol table, or those of data.
     ///
-    /// - Parameter hasLocals: whether this table, or one that was added, has the local functions. If not, nothing says
-    ///   where a symbol without a size ends: a function without a name may follow. Then it names its first address
-    ///   alone.
+    /// - Parameter isMadeOfWhole: whether the table was made of a whole one for its functions alone, without the names
+    ///   of source files.
     mutating func add(
-        _ symbols: ELFSymbolTable, of file: ELFFile, isData: Bool = false, hasLocals: Bool = true
+        _ symbols: ELFSymbolTable, of file: ELFFile, isData: Bool = false, isMadeOfWhole: Bool = false
     ) throws(SymbolsError) {
         let source = UInt8(sources.count)
         let strings = symbols.strings
         // On these machines, assemblers mark code and data with labels like $x, which are not names.
         let marksCode = [ELF.EM_ARM, ELF.EM_AARCH64, ELF.EM_RISCV].contains(file.machine)
-        var found: [RangeTable.Entry] = []
+        var found: [RangeTable.Entry] = [], foundUnsized: [(Int, UInt64)] = []
+        var foundLocals = hasLocals
+        // Local symbols follow the name of their file. The last ones, which follow an empty name or none, the linker
+        // made local, because they are hidden or by a version script: it keeps these also where it discards the others
+        // (ld -x). An empty name before others is of a file that link-time optimization made. The files that begin and
+        // end a program have local functions of their own, whatever is kept of the program's.
+        var group = isMadeOfWhole ? FileOfLocals.program : .unnamed, groupHasCode = false
         try symbols.forEach { (_, symbol) throws(SymbolsError) in
+            if !foundLocals, symbol.kind == ELFSymbol.Kind.file {
+                foundLocals = groupHasCode && group == .unnamed
+                group = FileOfLocals(strings.string(at: symbol.name, limit: 4096, cutsVersion: false))
+                groupHasCode = false
+                return
+            }
             guard let range = isData ? symbol.dataRange(in: file) : symbol.codeRange(in: file) else { return }
             let first = strings.firstByte(at: symbol.name)
             if first == 0 || (first == UInt8(ascii: "$") && marksCode && symbol.kind == ELFSymbol.Kind.none) { return }
+            let isLocal = symbol.binding == ELFSymbol.Binding.local
+            if !foundLocals, isLocal {
+                groupHasCode = true
+                foundLocals = group == .program
+            }
+            if !range.isSized {
+                foundUnsized.append((entries.count + found.count, file.sections[Int(symbol.section)].address))
+            }
             found.append(
                 RangeTable.Entry(
-                    start: range.start, end: range.isSized || hasLocals ? range.end : range.start + 1,
-                    name: symbol.name, source: source,
-                    rank: (symbol.binding == ELFSymbol.Binding.local
-                        ? Rank.local
-                        : symbol.binding == ELFSymbol.Binding.weak ? .weak : .strong).rawValue,
+                    start: range.start, end: range.end, name: symbol.name, source: source,
+                    rank: (isLocal ? Rank.local : symbol.binding == ELFSymbol.Binding.weak ? .weak : .strong).rawValue,
                     isSized: range.isSized))
         }
         entries.append(contentsOf: found)
+        unsized.append(contentsOf: foundUnsized)
+        hasLocals = foundLocals
         sources.append(NameSource(strings: strings))
     }
 
-    /// Adds the symbols of a module's .gnu_debugdata: an xz file that holds an ELF file with a .symtab and little else.
-    /// False if it has none.
-    mutating func addDebugData(of module: ELFFile) throws(SymbolsError) -> Bool {
+    /// The file whose local symbols follow its name: the program's, or one of those that begin and end each program
+    /// (crtstuff.c, Scrt1.o, crti.o and the like).
+    private enum FileOfLocals {
+        case program, startOrEnd, unnamed
+
+        init(_ file: String) {
+            guard let name = file.utf8.split(separator: UInt8(ascii: "/")).last else {
+                self = .unnamed
+                return
+            }
+            self = name.starts(with: "crt".utf8) || name.dropFirst().starts(with: "crt".utf8) ? .startOrEnd : .program
+        }
+    }
+
+    /// Adds the symbols of a module's .gnu_debugdata, if it has one: an xz file that holds an ELF file with a .symtab
+    /// and little else.
+    mutating func addDebugData(of module: ELFFile) throws(SymbolsError) {
         let what = ".gnu_debugdata"
-        guard let index = try module.section(named: what) else { return false }
+        guard let index = try module.section(named: what) else { return }
         let bytes = try Decompression.xz(try module.contents(ofSection: index, what), what, of: module.reader)
         let inner = try ELFFile(FileReader(name: "\(module.path)'s \(what)", bytes: bytes))
-        guard let symbols = try ELFSymbolTable(inner, type: ELF.SHT_SYMTAB) else { return false }
-        try add(symbols, of: inner)
-        return true
+        guard let symbols = try ELFSymbolTable(inner, type: ELF.SHT_SYMTAB) else { return }
+        try add(symbols, of: inner, isMadeOfWhole: true)
     }
 
     /// Adds the stubs, each with the name of the function it calls and `@plt`.
@@ -112,6 +149,60 @@ struct NamedRangesBuilder {
     mutating func add(_ source: NameSource, _ make: (UInt8) -> [RangeTable.Entry]) {
         entries.append(contentsOf: make(UInt8(sources.count)))
         sources.append(source)
+    }
+
+    /// Decides where the code symbols without a size end; to be called once, after all tables were added.
+    ///
+    /// A symbol ends at the next one, which `RangeTable` sees to, and where an entry of the module's .eh_frame begins
+    /// behind it: if no symbol is there, it is a function without a name, or maybe a further part of the same one. If
+    /// the local functions are known, that is all. If they are not, functions without a name may follow, and only
+    /// .eh_frame can tell that code is still the symbol's: it ends with the entry that begins at it. A label inside an
+    /// entry is one of the function that begins there, and ends with it too; if that one has no name, the label may
+    /// have been the end of it or not, so it names its first address alone. So does a symbol outside all entries.
+    ///
+    /// - Parameter module: the module's own file; nil if only a debug file is known.
+    /// - Returns: why .eh_frame could not be used, if there is one. Names are then as if there were none.
+    /// - Complexity: O((n + e) log n) for n symbols and e entries; reads .eh_frame only if there are such symbols.
+    mutating func endUnsized(by module: ELFFile?) -> SymbolsError? {
+        guard !unsized.isEmpty else { return nil }
+        unsized.sort { entries[$0.entry].start < entries[$1.entry].start }
+        var starts: [UInt64] = [], sections: [UInt64] = []
+        for (entry, section) in unsized where entries[entry].start != starts.last {
+            starts.append(entries[entry].start)
+            sections.append(section)
+        }
+        var problem: SymbolsError?, frames: [FrameBounds]?
+        if let module {
+            do throws(SymbolsError) {
+                let hasLocals = hasLocals
+                frames = try FrameBounds.around(starts, in: module) { !hasLocals && $1 >= sections[$0] }
+            } catch { problem = error }
+        }
+        let bounds = frames ?? starts.map { _ in FrameBounds() }
+        var named: Set<UInt64> = []
+        if !hasLocals {
+            let inside = Set(zip(starts, bounds).filter { $0 > $1.start && $0 < $1.end }.map(\.1.start))
+            if let lowest = inside.min(), let highest = inside.max() {
+                // Most symbols are elsewhere; comparing is cheaper than hashing.
+                for entry in entries
+                where entry.start >= lowest && entry.start <= highest && inside.contains(entry.start) {
+                    named.insert(entry.start)
+                }
+            }
+        }
+        var number = 0
+        for (index, _) in unsized {
+            let start = entries[index].start
+            if starts[number] != start { number += 1 }
+            let frame = bounds[number]
+            var end = frame.next
+            if !hasLocals {
+                let isKnown = start < frame.end && (start == frame.start || named.contains(frame.start))
+                end = isKnown ? min(end, frame.end) : start + 1
+            }
+            entries[index].end = min(entries[index].end, end)
+        }
+        return problem
     }
 
     /// - Complexity: O(n log n), as `RangeTable.init`.

@@ -23,6 +23,8 @@ package struct SymbolListing: Sendable {
     package private(set) var symbols: [ListedSymbol] = []
     /// Source files in the order of linking. A name may occur more than once, for different files with that name.
     package private(set) var sources: [String] = []
+    /// What could not be used to find where code without a size ends.
+    package private(set) var problems: [SymbolsError] = []
     private var tables: [StringTable] = []
 
     /// Reads .symtab, and from .dynsym the symbols at addresses for which .symtab has none.
@@ -37,12 +39,11 @@ package struct SymbolListing: Sendable {
         buildID = try file.readBuildID()
         let sectionNames = try file.sectionNames()
         var builder = NamedRangesBuilder()
-        var isUnsizedCode: [Bool] = [], hasLocals = false
+        var isUnsizedCode: [Bool] = []
         var (symbols, sources, tables): ([ListedSymbol], [String], [StringTable]) = ([], [], [])
         for type in [ELF.SHT_SYMTAB, ELF.SHT_DYNSYM] {
             guard let symbolTable = try ELFSymbolTable(file, type: type) else { continue }
-            hasLocals = hasLocals || type == ELF.SHT_SYMTAB
-            try builder.add(symbolTable, of: file, hasLocals: hasLocals)
+            try builder.add(symbolTable, of: file)
             let known = type == ELF.SHT_DYNSYM ? Set(symbols.map(\.address)) : []
             let tableNumber = UInt8(tables.count)
             var source: Int?
@@ -68,6 +69,7 @@ package struct SymbolListing: Sendable {
         }
         // In an object file each section begins at 0, so ranges of several sections would overlap.
         if file.type != ELF.ET_REL {
+            if let problem = builder.endUnsized(by: file) { problems.append(problem) }
             let ranges = builder.finish()
             for index in symbols.indices where isUnsizedCode[index] {
                 symbols[index].byteCount = ranges.byteCount(from: symbols[index].address)

@@ -26,8 +26,8 @@ struct Gensyms: ParsableCommand {
               0000000000051dc0 t queue_grow 220
 
             Undefined symbols and those without a name are left out. A function without a size of its own \
-            gets the one that heapsum gives it: up to the next symbol, not past its section's end. Numbers in JSON are \
-            plain integers.
+            gets the one that heapsum gives it: up to the next symbol if the file has its local functions, otherwise \
+            as far as .eh_frame says, or 1. Numbers in JSON are plain integers.
 
             EXAMPLES
               gensyms /usr/lib/x86_64-linux-gnu/libc.so.6
@@ -77,6 +77,7 @@ struct Gensyms: ParsableCommand {
         for path in files {
             do throws(SymbolsError) {
                 var listing = try SymbolListing(path: path)
+                for problem in listing.problems { printMessage("\(problem)") }
                 if source { for problem in listing.addSources(lines: lines) { printMessage("\(problem)") } }
                 listing.sort(by: sort)
                 switch format {

@@ -44,18 +44,28 @@ final class Attached {
         fflush(input)
     }
 
+    /// Whether the process that was started has ended, with all its threads. It is still to be waited for.
+    private var hasEnded: Bool {
+        var end = siginfo_t()
+        return pid == running.pid && waitid(P_PID, id_t(pid), &end, WEXITED | WNOHANG | WNOWAIT) == 0
+            && end.si_signo == SIGCHLD
+    }
+
     /// Its next line.
     func answer() throws -> String {
         let wanted = linesRead, path = running.outputPath
-        var line: String?
+        var line: String?, ended = false
         let came = try eventually(seconds: 60) {
+            ended = hasEnded // asked first: its last line was written before
             let text = try contents(path)
             let lines = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
             if lines.count > wanted { line = String(lines[wanted]) }
-            return line != nil
+            return line != nil || ended
         }
         guard came, let line else {
-            throw Failure("no line \(wanted + 1) after \(try contents(path)): \(try contents(running.messagesPath))")
+            throw Failure(
+                "no line \(wanted + 1) after \(try contents(path)): \(try contents(running.messagesPath))"
+                    + (ended ? " The program has ended." : ""))
         }
         linesRead += 1
         return line

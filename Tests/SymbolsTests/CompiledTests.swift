@@ -203,6 +203,50 @@ import Testing
         #expect(compared > 100)
     }
 
+    /// The same on AArch64, with and without landing pads and signed addresses, if there is a compiler for it.
+    @Test func stubsOfAArch64AreNamedToo() throws {
+        let scratch = try Scratch()
+        guard try scratch.shell("command -v aarch64-linux-gnu-gcc").exitStatus == 0 else { return }
+        try scratch.write(
+            "calls.c",
+            """
+            #include <stdio.h>
+            #include <stdlib.h>
+            int main(int c, char **v) { void *p = malloc(c); puts(v[0]); free(p); return atoi(v[0]); }
+            """)
+        var compared = 0
+        let protected = "-mbranch-protection=standard -Wl,-z,force-bti"
+        for flags in [
+            "", "-no-pie", "-shared -fPIC", "-Wl,-z,now", protected, protected + " -no-pie",
+            protected + " -Wl,-z,pac-plt",
+            protected + " -Wl,-z,pac-plt -no-pie",
+        ] {
+            try scratch.prepare(
+                "cd '\(scratch.path)' && aarch64-linux-gnu-gcc -fno-builtin \(flags) -o calls calls.c 2>/dev/null")
+            let module = try ModuleSymbols(
+                path: scratch.file("calls"), expectedBuildID: nil, search: SymbolSearch(sysroot: ""))
+            let disassembly = lines(try shell("aarch64-linux-gnu-objdump -d '\(scratch.file("calls"))'"))
+            var (stub, count) = (SymbolName?.none, 0)
+            for line in disassembly {
+                if line.hasSuffix(">:") {
+                    let fields = line.split(separator: " ")
+                    let name = String(fields[1].dropFirst().dropLast(2))
+                    stub =
+                        name.hasSuffix("@plt")
+                        ? SymbolName(name: name, offset: try #require(UInt64(fields[0], radix: 16))) : nil
+                } else if let stub, let address = UInt64(line.prefix { $0 != ":" }.filter { $0 != " " }, radix: 16) {
+                    #expect(
+                        module.name(at: address) == SymbolName(name: stub.name, offset: address - stub.offset),
+                        "\(flags)")
+                    count += 1
+                }
+            }
+            #expect(count >= 16, "\(flags)")
+            compared += count
+        }
+        #expect(compared > 200)
+    }
+
     @Test func anObjectFileNamesNothing() throws {
         let directory = try Scratch()
         let path = try directory.compile("int f(void) { return 1; }", flags: "-c")

@@ -234,6 +234,10 @@ static void shape_locked(void) {
  * nearly, or anything: as a program does before it crashes. */
 static void spoil(uint64_t from) {
     static char text[1 << 16], *lines[4096];
+    /* The arenas that the heaps lead to, found before any word is written over: their first words may be, too. Another
+     * mapping that begins where a heap could leads to none: a block of its own begins with 0. */
+    static uintptr_t arenas[256];
+    static int arena_count = -1;
     uintptr_t low[256], high[256];
     int ranges = 0, file = open("/proc/self/maps", O_RDONLY);
     ssize_t got, all = 0;
@@ -253,16 +257,21 @@ static void spoil(uint64_t from) {
             high[ranges++] = end;
         }
     }
+    if (arena_count < 0) {
+        arena_count = 0;
+        for (int heap = 0; heap < ranges; heap++) {
+            if (low[heap] % ((uintptr_t)64 << 20) != 0) continue;
+            uintptr_t arena = *(uintptr_t *)low[heap];
+            for (int range = 0; range < ranges; range++)
+                if (low[range] < arena && arena < high[range] && high[range] - arena > 2168)
+                    arenas[arena_count++] = arena;
+        }
+    }
     seed = from * 2654435761 + 88172645463325252;
     for (int time = 0; time < 20; time++) draw();
     if (from == 0) {
-        /* The next arena in the ring is beyond all addresses. What leads to an arena may have been written over. */
-        for (int range = 0; range < ranges; range++) {
-            if (low[range] % ((uintptr_t)64 << 20) != 0) continue;
-            uintptr_t arena = *(uintptr_t *)low[range] + 2160;
-            for (int other = 0; other < ranges; other++)
-                if (low[other] <= arena && arena + 8 <= high[other]) *(uintptr_t *)arena = -(uintptr_t)16;
-        }
+        /* The next arena in the ring is beyond all addresses. */
+        for (int arena = 0; arena < arena_count; arena++) *(uintptr_t *)(arenas[arena] + 2160) = -(uintptr_t)16;
         return;
     }
     int writes = 1 + draw() % 4;
