@@ -60,14 +60,14 @@ package final class Snapshot {
     private var clone: pid_t
     /// Since before the clone was made.
     var heldSignals: HeldSignals?
-    private let systemCall: UInt64
+    private let code: leaks_code
 
     init(
         processID: pid_t, threads: [ThreadState], mappings: [AddressMapping], memory: any ProcessMemory,
         blocks: BlockTable, kernelWords: [KernelWord],
         scratch: [Range<UInt64>], imageInodes: Set<UInt64>, isGlibc: Bool, allocator: String, shortfalls: [Shortfall],
         notes: [String],
-        pauseNanoseconds: UInt64, copiedBytes: Int, stop: OpaquePointer?, clone: pid_t, systemCall: UInt64,
+        pauseNanoseconds: UInt64, copiedBytes: Int, stop: OpaquePointer?, clone: pid_t, code: leaks_code,
         hasUnbooked: Bool
     ) {
         (self.processID, self.threads, self.mappings, self.memory, self.blocks) = (
@@ -79,14 +79,14 @@ package final class Snapshot {
         (self.shortfalls, self.notes, self.pauseNanoseconds, self.copiedBytes) = (
             shortfalls, notes, pauseNanoseconds, copiedBytes
         )
-        (self.stop, self.clone, self.systemCall, self.hasUnbooked) = (stop, clone, systemCall, hasUnbooked)
+        (self.stop, self.clone, self.code, self.hasUnbooked) = (stop, clone, code, hasUnbooked)
     }
 
     /// Ends the clone, or resumes the program if it was read in place. Call it on the thread that took the snapshot.
     package func finish() {
         if let stop { pauseNanoseconds = leaks_go_on(stop) }
         stop = nil
-        if clone > 0, Self.end(clone: clone, of: processID, systemCall) < 0, kill(processID, 0) == 0 {
+        if clone > 0, Self.end(clone: clone, of: processID, code) < 0, kill(processID, 0) == 0 {
             notes.append(
                 "the snapshot's process \(clone) could not be waited for in the program: it stays there as a zombie "
                     + "until the program ends"
@@ -96,9 +96,18 @@ package final class Snapshot {
         heldSignals = nil
     }
 
-    static func end(clone: pid_t, of processID: pid_t, _ systemCall: UInt64) -> CInt {
+    /// Ends a clone, and makes the program wait for it, so that no zombie stays.
+    static func end(clone: pid_t, of processID: pid_t, _ code: leaks_code) -> CInt {
         let inner = statusLine("NSpid:", of: clone)?.last.flatMap { pid_t($0) } ?? clone
-        return leaks_end_clone(processID, clone, inner, systemCall)
+        leaks_kill_clone(clone)
+        let mappings = procFile("/proc/\(processID)/maps").map(parseMaps) ?? []
+        var stop: OpaquePointer?
+        let stopped = leaks_stop_all(processID, &stop)
+        guard stopped == 0, let stop else { return stopped }
+        var code = code
+        let result = leaks_wait_for(stop, inner, &code, stackFloors(stop, mappings))
+        _ = leaks_go_on(stop)
+        return result
     }
 
     deinit { finish() }

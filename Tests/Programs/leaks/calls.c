@@ -1,6 +1,7 @@
 /*
  * One thread in each system call that waits, some of which answer EINTR to whatever wakes them. A call that comes back
  * before its time is said, with its name and error: nothing here wakes them.
+ * usage: calls [MEGABYTES]: of memory in small pages, which make a copy of the process take its time.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,6 +20,7 @@
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ipc.h>
+#include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/select.h>
 #include <sys/sem.h>
@@ -175,8 +177,16 @@ static void *run(void *argument) {
     return 0;
 }
 
-int main(void) {
+static void fill(size_t bytes) {
+    char *memory = mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) exit(2);
+    madvise(memory, bytes, MADV_NOHUGEPAGE);
+    for (size_t at = 0; at < bytes; at += 4096) memory[at] = 1;
+}
+
+int main(int count_of_words, char **words) {
     setvbuf(stdout, 0, _IONBF, 0);
+    if (count_of_words > 1) fill((size_t)atoi(words[1]) << 20);
     sigfillset(&all);
     sigemptyset(&usr1);
     sigaddset(&usr1, SIGUSR1);
