@@ -228,8 +228,10 @@ int registers_enter(pid_t tid) {
     uint64_t mask, all = ~0ull;
     int status, signal = 0;
     if (ptrace(PTRACE_GETSIGMASK, tid, 8ul, &mask) != 0) return 0;
-    if (ptrace(PTRACE_SETOPTIONS, tid, 0, PTRACE_O_TRACESYSGOOD) != 0 || ptrace(PTRACE_SETSIGMASK, tid, 8ul, &all) != 0)
-        return 0;
+    if (ptrace(PTRACE_SETOPTIONS, tid, 0, PTRACE_O_TRACESYSGOOD) != 0) return 0;
+    /* Only for a signal that waits: they would stay blocked if this tool were killed now. */
+    const bool blocks = has_signal(tid, 0);
+    if (blocks && ptrace(PTRACE_SETSIGMASK, tid, 8ul, &all) != 0) return 0;
     /* A second stop for the interruption that was asked for may come first. */
     for (int turn = 0; turn < 4; turn++) {
         if (ptrace(PTRACE_SYSCALL, tid, 0, 0) != 0) break;
@@ -238,12 +240,12 @@ int registers_enter(pid_t tid) {
         while (found < 0 && errno == EINTR);
         if (found < 0 || !WIFSTOPPED(status)) return 0; /* it was killed */
         if (WSTOPSIG(status) == SYSTEM_CALL_STOP) break;
-        if (status >> 16 == 0) { /* SIGSTOP can't be blocked: it is delivered, and the call begins after it */
+        if (status >> 16 == 0) { /* it is delivered, and the call begins after it */
             signal = WSTOPSIG(status);
             break;
         }
     }
-    ptrace(PTRACE_SETSIGMASK, tid, 8ul, &mask);
+    if (blocks) ptrace(PTRACE_SETSIGMASK, tid, 8ul, &mask);
     ptrace(PTRACE_SETOPTIONS, tid, 0, 0);
     return signal;
 }

@@ -16,8 +16,11 @@
 
 static bool is_usable(const struct tracee *thread) { return thread->is_seized && thread->is_trapped; }
 
-static bool is_in_sequence(const struct leaks_stop *stop, const struct tracee *thread) {
-    return registers_is_in_sequence(stop->pid, thread->shown.tid, &thread->saved, &thread->before);
+/* Whether the thread is where it can't be led elsewhere unnoticed: in a restartable sequence, or in a call by the same
+ * instruction, where the kernel might take our call for the one to begin again. */
+static bool is_tied(const struct leaks_stop *stop, const struct tracee *thread, const struct leaks_code *code) {
+    return registers_instruction(&thread->saved) == code->system_call
+        || registers_is_in_sequence(stop->pid, thread->shown.tid, &thread->saved, &thread->before);
 }
 
 /*
@@ -35,7 +38,7 @@ static int begin(struct leaks_stop *stop, const struct leaks_code *code, const u
             if (!is_usable(thread) || (thread->shown.in_system_call != 0) != (way == IN_CALL || way == ANY_IN_CALL))
                 continue;
             const uint64_t floor = way <= FRAMED ? floors[i] : 0;
-            if ((way <= FRAMED && floor == 0) || is_in_sequence(stop, thread)) continue;
+            if ((way <= FRAMED && floor == 0) || is_tied(stop, thread, code)) continue;
             result = inject_begin(stop, thread, code, floor, number, arguments);
             if (result == -ESRCH) thread->is_seized = false;
             if (result == 0) stop->injected = i;

@@ -209,15 +209,33 @@ static int stop_from(struct leaks_stop *stop, size_t first) {
     return 0;
 }
 
-int leaks_stop_all(pid_t pid, struct leaks_stop **out) {
+static struct leaks_stop *new_stop(pid_t pid) {
     struct leaks_stop *stop = calloc(1, sizeof *stop);
-    if (stop == NULL) return -ENOMEM;
+    if (stop == NULL) return NULL;
     stop->pid = pid;
     stop->injected = SIZE_MAX;
     /* Only SIGKILL may end this tool while another program is stopped. */
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, &stop->our_mask);
+    return stop;
+}
+
+/* What a stop comes to: on failure all threads run on. */
+static int settle(struct leaks_stop *stop, int result, struct leaks_stop **out) {
+    if (result == 0) {
+        size_t stopped = 0;
+        for (size_t i = 0; i < stop->count; i++) stopped += stop->threads[i].shown.is_stopped != 0;
+        if (stopped == 0) result = stop->count == 0 ? -ESRCH : -EAGAIN;
+    }
+    if (result < 0) leaks_go_on(stop);
+    else *out = stop;
+    return result;
+}
+
+int leaks_stop_all(pid_t pid, struct leaks_stop **out) {
+    struct leaks_stop *stop = new_stop(pid);
+    if (stop == NULL) return -ENOMEM;
     int result;
     for (;;) {
         /* Seized threads keep running: they may make new threads until all of them have stopped. */
@@ -228,17 +246,21 @@ int leaks_stop_all(pid_t pid, struct leaks_stop **out) {
         result = stop_from(stop, first);
         if (result < 0) break;
     }
+    return settle(stop, result, out);
+}
+
+int leaks_stop_one(pid_t pid, pid_t tid, struct leaks_stop **out) {
+    struct leaks_stop *stop = new_stop(pid);
+    if (stop == NULL) return -ENOMEM;
+    stop->began_ns = leaks_now();
+    int result = ptrace(PTRACE_SEIZE, tid, 0, 0) == 0 ? 0 : -errno;
     if (result == 0) {
-        size_t stopped = 0;
-        for (size_t i = 0; i < stop->count; i++) stopped += stop->threads[i].shown.is_stopped != 0;
-        if (stopped == 0) result = stop->count == 0 ? -ESRCH : -EAGAIN;
+        struct tracee *thread = add(stop, tid);
+        if (thread == NULL) ptrace(PTRACE_DETACH, tid, 0, 0);
+        else thread->is_seized = true;
+        result = thread == NULL ? -ENOMEM : stop_from(stop, 0);
     }
-    if (result < 0) {
-        leaks_go_on(stop);
-        return result;
-    }
-    *out = stop;
-    return 0;
+    return settle(stop, result, out);
 }
 
 int leaks_held(pid_t pid, const pid_t *tids, size_t count, struct leaks_stop **out) {

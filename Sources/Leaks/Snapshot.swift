@@ -8,6 +8,7 @@ import CLeaks
 import Glibc
 import HeapImage
 import Proc
+import SystemPackage
 import Text
 
 /// A thread at the snapshot's instant.
@@ -101,13 +102,21 @@ package final class Snapshot {
         let inner = statusLine("NSpid:", of: clone)?.last.flatMap { pid_t($0) } ?? clone
         leaks_kill_clone(clone)
         let mappings = procFile("/proc/\(processID)/maps").map(parseMaps) ?? []
-        var stop: OpaquePointer?
-        let stopped = leaks_stop_all(processID, &stop)
-        guard stopped == 0, let stop else { return stopped }
-        var code = code
-        let result = leaks_wait_for(stop, inner, &code, stackFloors(stop, mappings))
-        _ = leaks_go_on(stop)
-        return result
+        var code = code, stop: OpaquePointer?
+        /// 0: it has waited; nil: the thread is not fit for it.
+        func wait(_ stopped: CInt, needsFloor: Bool) -> CInt? {
+            guard stopped == 0, let held = stop else { return stopped }
+            defer { _ = leaks_go_on(held) }
+            let floors = stackFloors(held, mappings)
+            return needsFloor && floors.allSatisfy { $0 == 0 } ? nil : leaks_wait_for(held, inner, &code, floors)
+        }
+        // One thread with room on its stack is enough, and the others run on.
+        if code.signal_return != 0 {
+            let threads = (try? namesInDirectory(FilePath("/proc/\(processID)/task"))) ?? []
+            for thread in threads.compactMap({ pid_t($0.string) }).sorted().prefix(8)
+            where wait(leaks_stop_one(processID, thread, &stop), needsFloor: true) == 0 { return 0 }
+        }
+        return wait(leaks_stop_all(processID, &stop), needsFloor: false) ?? -EAGAIN
     }
 
     deinit { finish() }

@@ -21,6 +21,26 @@ import Testing
         #expect(try watched.running.wait().exitStatus == 0)
     }
 
+    // Before an exec heaprun --leaks stops the other threads. The exec fails, and they wait on.
+    @Test func noWaitingCallComesBackWhenAnExecFails() throws {
+        let watched = try Watched(
+            [try leaksProgram("calls"), "0", "3"], options: ["--leaks", "--quiet", "-o", "images"])
+        #expect(try watched.lines() == ["29 calls"])
+        kill(watched.pid, SIGTERM)
+        #expect(try watched.running.wait().exitStatus == 0)
+    }
+
+    // A signal that is sent to the process ends one wait, not one in each thread; and a thread goes on in the wait that
+    // it has come to, not in one before.
+    @Test(arguments: ["signals", "calls"])
+    func eachWaitEndsInItsTurn(kind: String) throws {
+        let watched = try Watched([try leaksProgram("turns"), kind])
+        for _ in 0 ..< 10 { #expect(try watched.leaks().exitStatus == 0) }
+        kill(watched.pid, SIGTERM)
+        let outcome = try watched.running.wait()
+        #expect(outcome.exitStatus == 0 && outcome.output.hasSuffix("all well\n"), "\(outcome)")
+    }
+
     // heapsum is killed while all threads are stopped: at any time of the pause, and while the kernel makes the copy of
     // the process. Then the threads find home by themselves.
     @Test func heapsumMayDieAtAnyInstant() throws {
@@ -31,7 +51,7 @@ import Testing
         #expect(threads.count == 30 && isAlone)
         var generator = SeededGenerator(seed: 4711)
         var hits = 0
-        for round in 0 ..< 16 {
+        for round in 0 ..< 12 {
             let tool = try watched.scratch.start([Built.products + "/heapsum", "leaks", String(watched.pid)])
             var result: Int32 = 0, isOver = false
             func wait(until isThere: () -> Bool) {
@@ -47,7 +67,7 @@ import Testing
             }
             if isStopped && result == SIGKILL { hits += 1 }
             // All run or wait again, with their own signal masks; and the copy is gone.
-            #expect(try eventually { threads.allSatisfy { state(of: $0) == "S" } })
+            #expect(eventually { threads.allSatisfy { state(of: $0) == "S" } })
             #expect(try threads.map { try line("SigBlk", of: $0) } == masks)
             #expect(try eventually { try living(watched) == 1 })
             try #require(try watched.lines() == ["29 calls"], "killed \(round + 1) times")

@@ -40,6 +40,8 @@ struct leaks_stop; /* a process's threads, while they are stopped */
  * mode), -ENOTSUP (this processor is not supported), -EAGAIN (no thread stopped).
  */
 int leaks_stop_all(pid_t pid, struct leaks_stop **stop);
+/* Stops one thread of it; the others run on. */
+int leaks_stop_one(pid_t pid, pid_t tid, struct leaks_stop **stop);
 size_t leaks_thread_count(const struct leaks_stop *stop);
 const struct leaks_thread *leaks_thread_at(const struct leaks_stop *stop, size_t index);
 const char *leaks_register_name(size_t number);
@@ -64,8 +66,8 @@ pid_t leaks_clone_finish(struct leaks_stop *stop);
 /* Resumes all threads. Returns the nanoseconds from the first interruption until the last thread was resumed. */
 uint64_t leaks_go_on(struct leaks_stop *stop);
 
-/* Kills a clone. Then its parent has to be stopped, and made to wait for it; otherwise it would keep a zombie. `inner`
- * is the clone's PID in its parent's PID namespace. */
+/* Kills a clone. Then a thread of its parent has to be stopped, and made to wait for it; otherwise the parent would
+ * keep a zombie. `inner` is the clone's PID in its parent's PID namespace. */
 void leaks_kill_clone(pid_t clone);
 int leaks_wait_for(struct leaks_stop *stop, pid_t inner, const struct leaks_code *code, const uint64_t *floors);
 

@@ -98,9 +98,9 @@ void registers_deliver(pid_t tid, int signal);
 /* Whether the thread has to be led into its call by registers_enter. */
 bool registers_need_entry(const struct user_regs_struct *saved, const struct registers_before *before, bool is_used);
 /*
- * Lets a thread with the registers of registers_resumed run to the entry of its call with its signals blocked, and
- * unblocks them there: the kernel ends the call, or begins it again, as the signals say that came in since. The thread
- * may then be detached, which interrupts the call once more. Returns the signal to detach with, or 0.
+ * Lets a thread with the registers of registers_resumed run to the entry of its call, with its signals blocked if one
+ * waits, and unblocks them there: the kernel ends the call, or begins it again, as the signals say that came in since.
+ * The thread may then be detached, which interrupts the call once more. Returns the signal to detach with, or 0.
  */
 int registers_enter(pid_t tid);
 /* The same state for a thread that begins the call with all its arguments, from a signal's frame. */
