@@ -1,11 +1,11 @@
 /*
  * Calls in a stopped thread of another process. The thread recovers even if this tool is killed during a call.
  *
- * A call returns into a signal frame that frame.h writes: the thread's saved state, in the layout that the kernel
- * writes before a signal handler. What it returns to is the code for rt_sigreturn, which restores the state: registers,
- * vectors, the signal mask. So a thread in a call restores itself if this tool is killed, or if the tool gives up
- * because the call takes too long. When a call is done, the thread first waits some seconds for the tool: normally the
- * tool restores the state by ptrace, which can also resume an interrupted system call.
+ * A call returns into a signal frame that frame.h of CLeaks writes: the thread's saved state, in the layout that the
+ * kernel writes before a signal handler. What it returns to is the code for rt_sigreturn, which restores the state:
+ * registers, vectors, the signal mask. So a thread in a call restores itself if this tool is killed, or if the tool
+ * gives up because the call takes too long. When a call is done, the thread first waits some seconds for the tool:
+ * normally the tool restores the state by ptrace, which can also resume an interrupted system call.
  *
  * The tool does not stop the thread at each system call: each stop takes two context switches, and the library makes
  * about a hundred calls. Instead the thread writes to memory that the call is done.
@@ -16,7 +16,7 @@
  * Signals are blocked during a call, because a handler must not run on the mapped stack. Signals that an instruction
  * can raise stay unblocked: the kernel would reset the handler of a blocked one.
  */
-#include "frame.h"
+#include "code.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -167,14 +167,22 @@ static int run_call(struct attach_thread **at, const struct user_regs_struct *re
     return status >> 16 == PTRACE_EVENT_STOP ? restore(thread) : put_back(thread);
 }
 
+/* Writes the frame with which the thread goes on as if there had been no call. */
+static int write_frame(const struct attach_thread *thread, struct frame_place place) {
+    const struct frame_state state = attach_frame_state(thread);
+    const struct user_regs_struct again = registers_again(thread->tid, &thread->saved, &thread->before);
+    return frame_write(&state, place, &again);
+}
+
 int64_t attach_system_call(struct attach_thread **at, long number, const uint64_t arguments[6]) {
     struct attach_thread *thread = *at;
+    const struct frame_state state = attach_frame_state(thread);
     struct frame_place place =
-        thread->region != 0 ? frame_in_region(thread->region + FRAME_AT) : frame_on_stack(thread);
-    int result = frame_write(thread, place);
+        thread->region != 0 ? frame_in_region(thread->region + FRAME_AT) : frame_on_stack(&state);
+    int result = write_frame(thread, place);
     if (result < 0) return result;
     struct user_regs_struct r = thread->saved;
-    frame_set_system_call(&r, thread, place.frame, number, arguments);
+    frame_set_system_call(&r, &state.code, place.frame, number, arguments);
     int64_t answer = -EIO;
     result = run_system_call(at, &r, &answer);
     return result < 0 ? result : answer;
@@ -197,15 +205,15 @@ int attach_call(
     struct attach_thread *thread = *at;
     const struct frame_place place = frame_in_region(thread->region + FRAME_AT);
     const uint64_t answer_at = thread->region + ANSWER_AT;
-    int result = frame_write(thread, place);
+    int result = write_frame(thread, place);
     if (result < 0) return result;
     const uint64_t answer_words[4] = {0, 0, WAIT_SECONDS, 0};
     if (attach_write(thread->plan.pid, answer_at, answer_words, sizeof answer_words) != sizeof answer_words)
         return -EFAULT;
-    const struct frame_call call = {
+    const struct code_call call = {
         thread->region, thread->region + STACK_TOP, function, one, two, answer_at, place.frame};
     struct user_regs_struct r = thread->saved;
-    result = frame_write_call(thread, &call, &r);
+    result = code_write(thread, &call, &r);
     if (result < 0) return result;
     result = run_call(at, &r, (uint64_t)milliseconds * 1000000);
     if (result < 0) return result;

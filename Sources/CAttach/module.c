@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "attach.h"
+#include "frame.h"
 
 #define SYMBOLS_MOST (1u << 20)
 #define NAMES_MOST (64u << 20)
@@ -33,9 +34,7 @@ ssize_t attach_read(pid_t pid, uint64_t address, void *buffer, size_t count) {
 }
 
 ssize_t attach_write(pid_t pid, uint64_t address, const void *buffer, size_t count) {
-    struct iovec here = {(void *)buffer, count}, there = {(void *)(uintptr_t)address, count};
-    ssize_t put = process_vm_writev(pid, &here, 1, &there, 1, 0);
-    return put < 0 ? -errno : put;
+    return frame_copy(pid, address, buffer, count);
 }
 
 int attach_give_back(int file, off_t bytes) {

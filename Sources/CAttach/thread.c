@@ -20,7 +20,6 @@
 #include "leaks.h"
 
 #define STOP_NS (50 * 1000 * 1000ull)
-#define ROOM_LEAST 8192 /* bytes of free stack beside the saved state of the first call */
 
 uint64_t attach_now(void) {
     struct timespec time;
@@ -91,59 +90,42 @@ static bool is_waiting(int64_t number) {
     }
 }
 
-/* Whether the thread is in a restartable sequence (rseq). Changed registers would break that unnoticed. */
-static bool is_in_sequence(const struct attach_thread *thread) {
-    struct {
-        uint64_t pointer;
-        uint32_t size, signature, flags, padding;
-    } where = {0};
-    struct {
-        uint32_t version, flags;
-        uint64_t start, length, abort;
-    } section;
-    uint64_t current;
-    if (registers_call(&thread->saved, &thread->before) >= 0) return false; /* a sequence contains no system call */
-    if (ptrace(0x420F /* PTRACE_GET_RSEQ_CONFIGURATION */, thread->tid, sizeof where, &where) < 0 || where.pointer == 0)
-        return false;
-    if (attach_read(thread->plan.pid, where.pointer + 8, &current, sizeof current) != sizeof current) return true;
-    if (current == 0) return false;
-    if (attach_read(thread->plan.pid, current, &section, sizeof section) != sizeof section) return true;
-    return registers_instruction(&thread->saved) - section.start < section.length;
+struct frame_state attach_frame_state(const struct attach_thread *thread) {
+    return (struct frame_state){.pid = thread->plan.pid,
+        .tid = thread->tid,
+        .code = {thread->plan.system_call, thread->plan.signal_return},
+        .mask = thread->mask,
+        .saved = &thread->saved,
+        .vectors = thread->vectors,
+        .vector_bytes = thread->vector_bytes,
+        .vector_kind = thread->vector_kind};
 }
 
-/* Whether a signal's frame can have all of the thread's state. On AArch64: registers of a matrix are not in ours, nor
- * has it room for the longest vector registers, nor can it return where the processor keeps a second stack of
- * addresses. In a system call the former two are not in use. */
-static bool can_be_framed(const struct attach_thread *thread) {
-#if defined(__aarch64__)
-    static const int heads[] = {0x40B /* NT_ARM_SSVE */, 0x40C /* NT_ARM_ZA */};
-    uint32_t bytes[4] = {0};
-    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
-        struct iovec area = {bytes, sizeof bytes};
-        if (ptrace(PTRACE_GETREGSET, thread->tid, heads[i], &area) == 0 && bytes[0] > sizeof bytes) return false;
-    }
-    uint64_t features[3] = {0};
-    struct iovec area = {features, sizeof features};
-    if (ptrace(PTRACE_GETREGSET, thread->tid, 0x410 /* NT_ARM_GCS */, &area) == 0 && features[0] & 1) return false;
-    return attach_has_frame(thread);
-#else
-    return (void)thread, true;
-#endif
+/* Stopped by the interruption, not by a signal or job control. */
+static bool is_trap(int status) { return status >> 16 == PTRACE_EVENT_STOP && WSTOPSIG(status) == SIGTRAP; }
+
+/* Do this at once at the stop: if this tool ends from here on, the interrupted call still continues. */
+static void settle(struct attach_thread *thread) {
+    registers_check(thread->tid, &thread->saved, &thread->before);
+    registers_resume(thread->tid, &thread->saved, &thread->before, false);
 }
 
 static enum attach_state state_of(struct attach_thread *thread, int status) {
-    if (status >> 16 != PTRACE_EVENT_STOP || WSTOPSIG(status) != SIGTRAP) return ATTACH_STOPPED;
+    const struct attach_plan *plan = &thread->plan;
+    if (!is_trap(status)) {
+        if (status >> 16 == 0) registers_deliver(thread->tid, WSTOPSIG(status));
+        return ATTACH_STOPPED;
+    }
     int result = registers_read(thread->tid, &thread->saved);
     if (result < 0) return result == -ENOEXEC ? ATTACH_FOREIGN_MODE : ATTACH_STOPPED;
-    /* Do this at once: if this tool ends from here on, the interrupted call still continues. */
-    registers_resume(thread->tid, &thread->saved, &thread->before, false);
+    settle(thread);
     ssize_t bytes = registers_read_vectors(thread->tid, thread->vectors, &thread->vector_kind);
     if (bytes < 0) return ATTACH_UNKNOWN;
     thread->vector_bytes = (size_t)bytes;
-    if (!can_be_framed(thread)) return ATTACH_IN_VECTORS;
+    const struct frame_state state = attach_frame_state(thread);
+    if (!frame_can_hold(&state)) return ATTACH_IN_VECTORS;
     if (ptrace(PTRACE_GETSIGMASK, thread->tid, 8ul, &thread->mask) != 0) return ATTACH_STOPPED;
-    if (is_in_sequence(thread)) return ATTACH_IN_SEQUENCE;
-    const struct attach_plan *plan = &thread->plan;
+    if (registers_is_in_sequence(plan->pid, thread->tid, &thread->saved, &thread->before)) return ATTACH_IN_SEQUENCE;
     const int64_t call = registers_call(&thread->saved, &thread->before);
     const uint64_t at = registers_instruction(&thread->saved), stack = registers_stack(&thread->saved);
     if (call >= 0) {
@@ -156,13 +138,13 @@ static enum attach_state state_of(struct attach_thread *thread, int status) {
     }
     if (at == plan->system_call) return ATTACH_BUSY; /* the kernel might take our call for the one to begin again */
     uint64_t end = 0, start = attach_stack_start(plan->pid, stack, &end);
-    if (start == 0 || stack - start < ROOM_LEAST + thread->vector_bytes) return ATTACH_NO_ROOM;
+    if (start == 0 || stack - start < FRAME_ROOM + thread->vector_bytes) return ATTACH_NO_ROOM;
     return attach_look(plan, thread->tid, &thread->saved, end, plan->forbidden, plan->forbidden_count);
 }
 
 static void let_go(struct attach_thread *thread, int status) {
     int signal = status >> 16 == 0 && WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
-    if (status >> 16 == PTRACE_EVENT_STOP && WSTOPSIG(status) == SIGTRAP) {
+    if (is_trap(status)) {
         const struct user_regs_struct *saved = &thread->saved;
         registers_resume(thread->tid, saved, &thread->before, thread->is_used);
         if (registers_need_entry(saved, &thread->before, thread->is_used)) signal = registers_enter(thread->tid);
@@ -256,6 +238,7 @@ int attach_is_inside(const struct attach_plan *plan, pid_t tid, struct attach_sp
     if (result > 0) {
         uint64_t end = 0;
         int read = registers_read(tid, &thread->saved);
+        if (read == 0 && is_trap(status)) settle(thread);
         if (read < 0) {
             result = read;
         } else if (attach_stack_start(plan->pid, registers_stack(&thread->saved), &end) == 0) {

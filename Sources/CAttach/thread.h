@@ -8,6 +8,7 @@
 #include <sys/user.h>
 
 #include "attach.h"
+#include "frame.h"
 #include "registers.h"
 
 struct attach_thread {
@@ -37,10 +38,8 @@ uint64_t attach_stack_start(pid_t pid, uint64_t stack_pointer, uint64_t *end);
 enum attach_state attach_look(const struct attach_plan *plan, pid_t tid, const struct user_regs_struct *saved,
     uint64_t stack_end, const struct attach_span *spans, size_t count);
 
-#if defined(__aarch64__)
-/* Whether a signal's frame has room for the thread's vector registers. */
-bool attach_has_frame(const struct attach_thread *thread);
-#endif
+/* What a signal frame of the thread is made of. */
+struct frame_state attach_frame_state(const struct attach_thread *thread);
 
 uint64_t attach_now(void);
 

@@ -48,12 +48,12 @@ static bool has_time_left(const struct registers_before *before) {
     }
 }
 
-void registers_look(pid_t pid, pid_t tid, struct registers_before *before) {
+/* Reads the call in which the thread waits. The kernel does so only while it sleeps. */
+static bool read_call(pid_t pid, pid_t tid, struct registers_before *before) {
     char path[64], text[256];
-    *before = (struct registers_before){.is_waiting = false};
     snprintf(path, sizeof path, "/proc/%d/task/%d/syscall", (int)pid, (int)tid);
     FILE *file = fopen(path, "re");
-    if (file == NULL) return;
+    if (file == NULL) return false;
     size_t length = fread(text, 1, sizeof text - 1, file);
     fclose(file);
     text[length] = 0;
@@ -63,12 +63,59 @@ void registers_look(pid_t pid, pid_t tid, struct registers_before *before) {
             &words[3], &words[4], &words[5], &words[6], &words[7])
             != 9
         || number < 0)
-        return;
-    before->is_waiting = true;
+        return false;
     before->number = number;
     for (int i = 0; i < 6; i++) before->arguments[i] = words[i];
     before->stack_pointer = words[6];
     before->instruction = words[7];
+    return true;
+}
+
+/* What /proc/TID/status has of a thread. */
+struct status {
+    unsigned long long own, shared, blocked, caught; /* signals */
+    unsigned long long sleeps;
+};
+
+static bool read_status(pid_t tid, struct status *status) {
+    char path[64], line[128];
+    *status = (struct status){0};
+    bool is_whole = false;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)tid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return false;
+    while (fgets(line, sizeof line, file) != NULL) {
+        if (line[0] != 'S' && line[0] != 'v') continue;
+        sscanf(line, "SigPnd: %llx", &status->own);
+        sscanf(line, "ShdPnd: %llx", &status->shared);
+        sscanf(line, "SigBlk: %llx", &status->blocked);
+        sscanf(line, "SigCgt: %llx", &status->caught);
+        is_whole |= sscanf(line, "voluntary_ctxt_switches: %llu", &status->sleeps) == 1;
+    }
+    fclose(file);
+    return is_whole;
+}
+
+/*
+ * Of a call that returns EINTR the first argument is lost at the stop, and the thread may come back between the look
+ * and the stop, and wait in the same call again. The kernel counts how often a thread goes to sleep. If the count is
+ * the same before and after the look, the thread was in one and the same sleep; and the stop itself is the only other
+ * sleep if the count is higher by one then. A call that was woken and went to sleep again without coming back counts
+ * more, and then returns EINTR.
+ */
+void registers_look(pid_t pid, pid_t tid, struct registers_before *before) {
+    *before = (struct registers_before){.is_waiting = false};
+    before->is_waiting = read_call(pid, tid, before);
+    if (!before->is_waiting || !is_restartable(before->number)) return;
+    struct status one, two;
+    for (int turn = 0; turn < 3; turn++) {
+        if (!read_status(tid, &one)) break;
+        before->is_waiting = read_call(pid, tid, before);
+        if (!before->is_waiting || !read_status(tid, &two)) break;
+        before->sleeps = two.sleeps;
+        if (one.sleeps == two.sleeps) return;
+    }
+    before->has_moved = true;
 }
 
 int registers_read(pid_t tid, struct user_regs_struct *registers) {
@@ -120,23 +167,38 @@ uint64_t registers_thread_pointer(pid_t tid, const struct user_regs_struct *regi
 
 static bool was_interrupted(const struct user_regs_struct *saved, const struct registers_before *before) {
     return is_same(saved, before) && saved->pc == before->instruction && (long long)saved->regs[0] == -EINTR
-        && is_restartable(before->number);
+        && is_restartable(before->number) && !before->has_moved;
+}
+
+void registers_check(pid_t tid, const struct user_regs_struct *saved, struct registers_before *before) {
+    struct status status;
+    if (was_interrupted(saved, before) && (!read_status(tid, &status) || status.sleeps != before->sleeps + 1))
+        before->has_moved = true;
 }
 
 /* Whether a signal has come in that the thread would handle now. Then EINTR is what the call would have returned. */
-static bool has_signal(pid_t tid) {
-    char path[64], line[128];
-    unsigned long long pending = 0, blocked = 0, caught = 0, word;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)tid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL) return false;
-    while (fgets(line, sizeof line, file) != NULL) {
-        if (sscanf(line, "SigPnd: %llx", &word) == 1 || sscanf(line, "ShdPnd: %llx", &word) == 1) pending |= word;
-        if (sscanf(line, "SigBlk: %llx", &word) == 1) blocked = word;
-        if (sscanf(line, "SigCgt: %llx", &word) == 1) caught = word;
+static bool has_signal(pid_t tid, uint64_t others) {
+    struct status status;
+    return read_status(tid, &status)
+        && ((status.own | (status.shared & ~others)) & ~status.blocked & status.caught) != 0;
+}
+
+uint64_t registers_shared(pid_t pid) {
+    struct status status;
+    return read_status(pid, &status) ? status.shared : 0;
+}
+
+uint64_t registers_takes(pid_t tid, uint64_t others) {
+    struct status status;
+    return read_status(tid, &status) ? status.shared & ~others & ~status.blocked & status.caught : 0;
+}
+
+uint64_t registers_await(pid_t pid, uint64_t takes) {
+    for (int turn = 0; turn < 100; turn++) {
+        if ((registers_shared(pid) & takes) != takes) return 0;
+        usleep(50);
     }
-    fclose(file);
-    return (pending & ~blocked & caught) != 0;
+    return takes;
 }
 
 /*
@@ -147,7 +209,7 @@ struct user_regs_struct registers_resumed(
     pid_t tid, const struct user_regs_struct *saved, const struct registers_before *before, bool is_used) {
     struct user_regs_struct registers = *saved;
     if (was_interrupted(saved, before)) {
-        if (has_signal(tid)) return registers;
+        if (has_signal(tid, before->others)) return registers;
         registers.pc -= SVC_BYTES;
         registers.regs[0] = before->arguments[0];
     } else if (is_used && is_same(saved, before) && saved->pc != before->instruction && has_time_left(before)) {
@@ -166,8 +228,10 @@ int registers_enter(pid_t tid) {
     uint64_t mask, all = ~0ull;
     int status, signal = 0;
     if (ptrace(PTRACE_GETSIGMASK, tid, 8ul, &mask) != 0) return 0;
-    if (ptrace(PTRACE_SETOPTIONS, tid, 0, PTRACE_O_TRACESYSGOOD) != 0 || ptrace(PTRACE_SETSIGMASK, tid, 8ul, &all) != 0)
-        return 0;
+    if (ptrace(PTRACE_SETOPTIONS, tid, 0, PTRACE_O_TRACESYSGOOD) != 0) return 0;
+    /* Only for a signal that waits: they would stay blocked if this tool were killed now. */
+    const bool blocks = has_signal(tid, 0);
+    if (blocks && ptrace(PTRACE_SETSIGMASK, tid, 8ul, &all) != 0) return 0;
     /* A second stop for the interruption that was asked for may come first. */
     for (int turn = 0; turn < 4; turn++) {
         if (ptrace(PTRACE_SYSCALL, tid, 0, 0) != 0) break;
@@ -176,12 +240,12 @@ int registers_enter(pid_t tid) {
         while (found < 0 && errno == EINTR);
         if (found < 0 || !WIFSTOPPED(status)) return 0; /* it was killed */
         if (WSTOPSIG(status) == SYSTEM_CALL_STOP) break;
-        if (status >> 16 == 0) { /* SIGSTOP can't be blocked: it is delivered, and the call begins after it */
+        if (status >> 16 == 0) { /* it is delivered, and the call begins after it */
             signal = WSTOPSIG(status);
             break;
         }
     }
-    ptrace(PTRACE_SETSIGMASK, tid, 8ul, &mask);
+    if (blocks) ptrace(PTRACE_SETSIGMASK, tid, 8ul, &mask);
     ptrace(PTRACE_SETOPTIONS, tid, 0, 0);
     return signal;
 }
@@ -213,6 +277,11 @@ ssize_t registers_read_vectors(pid_t tid, uint8_t area[REGISTERS_VECTORS_MOST], 
     vectors = (struct iovec){area, REGISTERS_VECTORS_MOST};
     *kind = NT_PRFPREG;
     return ptrace(PTRACE_GETREGSET, tid, NT_PRFPREG, &vectors) == 0 ? (ssize_t)vectors.iov_len : -errno;
+}
+
+void registers_write_vectors(pid_t tid, const uint8_t *area, size_t bytes, unsigned kind) {
+    struct iovec vectors = {(void *)(uintptr_t)area, bytes};
+    if (kind == NT_SVE) ptrace(PTRACE_SETREGSET, tid, NT_SVE, &vectors);
 }
 
 size_t registers_vector_at(const uint8_t *area, size_t bytes, unsigned kind, unsigned number) {

@@ -1,14 +1,12 @@
 /*
  * A snapshot of a stopped process: one of its threads is made to call clone(CLONE_FILES). The child shares all pages
  * copy-on-write and never runs, so its memory is the program's memory at that instant, and can be read without hurry.
+ * inject.c makes the call.
  *
- * Hazards: the call is made with stack pointer 0, and nothing to return to. If this tool is killed during it, the child
- * dies at its first instructions instead of running as a second program. The thread's signals are blocked meanwhile,
- * because a handler must not run on the injected registers. A thread that is in a system call is preferred: it can't be
- * in a restartable sequence (rseq), which changed registers would break unnoticed. Only the clone gets
- * PTRACE_O_EXITKILL: the program must outlive the tool.
+ * Only the clone gets PTRACE_O_EXITKILL: the program must outlive the tool. If the tool is killed before the clone has
+ * got it, the clone ends at its first instructions: it must not run as a second program.
  */
-#include "stop.h"
+#include "inject.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -16,82 +14,47 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define SYSTEM_CALL_STOP (SIGTRAP | 0x80)
+static bool is_usable(const struct tracee *thread) { return thread->is_seized && thread->is_trapped; }
 
-bool leaks_wait(pid_t tid, int *status) {
-    for (;;) {
-        pid_t found = waitpid(tid, status, __WALL);
-        if (found > 0) return WIFSTOPPED(*status);
-        if (errno != EINTR) return false;
-    }
+/* Whether the thread is where it can't be led elsewhere unnoticed: in a restartable sequence, or in a call by the same
+ * instruction, where the kernel might take our call for the one to begin again. */
+static bool is_tied(const struct leaks_stop *stop, const struct tracee *thread, const struct leaks_code *code) {
+    return registers_instruction(&thread->saved) == code->system_call
+        || registers_is_in_sequence(stop->pid, thread->shown.tid, &thread->saved, &thread->before);
 }
 
-int leaks_inject(
-    struct tracee *thread, uint64_t system_call, long number, const uint64_t arguments[4], uint64_t *mask) {
-    const struct user_regs_struct *saved = &thread->saved;
-    const pid_t tid = thread->shown.tid;
-    if (ptrace(PTRACE_GETSIGMASK, tid, 8ul, mask) != 0) return -errno;
-    uint64_t all = ~0ull;
-    if (ptrace(PTRACE_SETSIGMASK, tid, 8ul, &all) != 0) return -errno;
-    struct user_regs_struct registers = *saved;
-    const uint64_t six[6] = {arguments[0], arguments[1], arguments[2], arguments[3], 0, 0};
-    registers_set_call(&registers, system_call, number, six);
-    thread->is_used = true;
-    int status;
-    if (registers_write(tid, &registers) != 0
-        || ptrace(PTRACE_SETOPTIONS, tid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE) != 0
-        || ptrace(PTRACE_SYSCALL, tid, 0, 0) != 0) {
-        int error = errno;
-        registers_write(tid, saved);
-        ptrace(PTRACE_SETSIGMASK, tid, 8ul, mask);
-        return -error;
+/*
+ * Begins a call in a thread that is stopped by an interruption, up to its entry. With a signal frame if a thread has
+ * room for it; else without, and then the program ends if this tool is killed during the call. A thread that is in a
+ * system call is preferred, and one in a restartable sequence is never taken.
+ */
+static int begin(struct leaks_stop *stop, const struct leaks_code *code, const uint64_t *floors, long number,
+    const uint64_t arguments[4]) {
+    enum { IN_CALL, FRAMED, ANY_IN_CALL, ANY, WAYS };
+    int result = -EAGAIN;
+    for (int way = floors != NULL && code->signal_return != 0 ? IN_CALL : ANY_IN_CALL; way < WAYS; way++) {
+        for (size_t i = 0; i < stop->count; i++) {
+            struct tracee *thread = &stop->threads[i];
+            if (!is_usable(thread) || (thread->shown.in_system_call != 0) != (way == IN_CALL || way == ANY_IN_CALL))
+                continue;
+            const uint64_t floor = way <= FRAMED ? floors[i] : 0;
+            if ((way <= FRAMED && floor == 0) || is_tied(stop, thread, code)) continue;
+            result = inject_begin(stop, thread, code, floor, number, arguments);
+            if (result == -ESRCH) thread->is_seized = false;
+            if (result == 0) stop->injected = i;
+            /* Its stack can't be written, or it was killed just now: another one. */
+            if (result != -EFAULT && result != -ESRCH) return result;
+        }
     }
-    if (!leaks_wait(tid, &status)) return -ESRCH;
-    if (WSTOPSIG(status) == SYSTEM_CALL_STOP) return 0;
-    /* It stopped for another reason before the call: nothing has happened yet. */
-    int result = leaks_restore(tid, saved, *mask, status >> 16 != PTRACE_EVENT_STOP);
-    return result < 0 ? result : -EAGAIN;
-}
-
-int leaks_restore(pid_t tid, const struct user_regs_struct *saved, uint64_t mask, bool is_in_call) {
-    if (is_in_call) {
-        int status;
-        /* Bring it into the kind of stop in which it was found: there the kernel restarts the call that the
-         * interruption ended. */
-        if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) != 0 || ptrace(PTRACE_CONT, tid, 0, 0) != 0) return -errno;
-        do {
-            if (!leaks_wait(tid, &status)) return -ESRCH;
-            if (status >> 16 == PTRACE_EVENT_STOP) break;
-            if (ptrace(PTRACE_CONT, tid, 0, 0) != 0) return -errno;
-        } while (true);
-    }
-    int result = registers_write(tid, saved);
-    if (ptrace(PTRACE_SETSIGMASK, tid, 8ul, &mask) != 0 && result == 0) result = -errno;
-    ptrace(PTRACE_SETOPTIONS, tid, 0, 0);
     return result;
 }
 
-int leaks_clone_begin(struct leaks_stop *stop, uint64_t system_call) {
-    size_t chosen = stop->count;
-    for (size_t i = 0; i < stop->count; i++) {
-        const struct tracee *thread = &stop->threads[i];
-        if (!thread->is_seized || !thread->is_trapped) continue;
-        if (chosen == stop->count) chosen = i;
-        if (thread->shown.in_system_call) {
-            chosen = i;
-            break;
-        }
-    }
-    if (chosen == stop->count) return -EAGAIN;
-    struct tracee *thread = &stop->threads[chosen];
+int leaks_clone_begin(struct leaks_stop *stop, const struct leaks_code *code, const uint64_t *floors) {
     /* The clone shares the table of open files: a connection that the program closes meanwhile is really closed. */
-    const uint64_t arguments[4] = {CLONE_FILES, 0, 0, 0};
-    int result = leaks_inject(thread, system_call, SYS_clone, arguments, &stop->mask);
-    if (result == -ESRCH) thread->is_seized = false;
+    const uint64_t arguments[4] = {CLONE_FILES, INJECT_CHILD, 0, 0};
+    int result = begin(stop, code, floors, SYS_clone, arguments);
     if (result < 0) return result;
-    if (ptrace(PTRACE_SYSCALL, thread->shown.tid, 0, 0) != 0) return -errno;
-    stop->injected = chosen;
-    return 0;
+    return ptrace(PTRACE_SYSCALL, stop->threads[stop->injected].shown.tid, 0, 0) == 0 ? 0 : -errno;
 }
 
 pid_t leaks_clone_finish(struct leaks_stop *stop) {
@@ -114,28 +77,25 @@ pid_t leaks_clone_finish(struct leaks_stop *stop) {
         if (registers_read(tid, &registers) == 0 && registers_result(&registers) < 0)
             clone = (pid_t)registers_result(&registers);
     }
-    if (leaks_restore(tid, &thread->saved, stop->mask, true) == -ESRCH) thread->is_seized = false;
+    if (inject_end(stop, true) == -ESRCH) thread->is_seized = false;
     return clone;
 }
 
-int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call) {
+void leaks_kill_clone(pid_t clone) {
     int status;
     kill(clone, SIGKILL);
     while (waitpid(clone, &status, __WALL) < 0 && errno == EINTR) {}
-    struct leaks_stop *stop;
-    int result = leaks_stop_all(parent, &stop);
+}
+
+int leaks_wait_for(struct leaks_stop *stop, pid_t inner, const struct leaks_code *code, const uint64_t *floors) {
+    int status;
+    const uint64_t arguments[4] = {(uint64_t)inner, 0, __WALL | WNOHANG, 0};
+    int result = begin(stop, code, floors, SYS_wait4, arguments);
     if (result < 0) return result;
-    result = -EAGAIN;
-    for (size_t i = 0; i < stop->count && result != 0; i++) {
-        struct tracee *thread = &stop->threads[i];
-        if (!thread->is_seized || !thread->is_trapped) continue;
-        const uint64_t arguments[4] = {(uint64_t)inner, 0, __WALL | WNOHANG, 0};
-        uint64_t mask;
-        result = leaks_inject(thread, system_call, SYS_wait4, arguments, &mask);
-        if (result < 0) continue;
-        if (ptrace(PTRACE_SYSCALL, thread->shown.tid, 0, 0) == 0 && leaks_wait(thread->shown.tid, &status))
-            result = leaks_restore(thread->shown.tid, &thread->saved, mask, true);
-    }
-    leaks_go_on(stop);
+    struct tracee *thread = &stop->threads[stop->injected];
+    if (ptrace(PTRACE_SYSCALL, thread->shown.tid, 0, 0) != 0) return -errno;
+    if (leaks_wait(thread->shown.tid, &status)) result = inject_end(stop, true);
+    else result = -ESRCH;
+    if (result == -ESRCH) thread->is_seized = false;
     return result;
 }

@@ -23,6 +23,7 @@
  * that only waits for a processor on a busy machine gets more time. */
 #define STOP_NS (20 * 1000 * 1000ull)
 #define STOP_MOST_NS (5 * 1000 * 1000 * 1000ull)
+#define AT_ONCE 8 /* threads that are on their way to a stop */
 
 uint64_t leaks_now(void) {
     struct timespec time;
@@ -38,6 +39,7 @@ const struct leaks_thread *leaks_thread_at(const struct leaks_stop *stop, size_t
 void leaks_forget(struct leaks_stop *stop) {
     for (size_t i = 0; i < stop->count; i++) free(stop->threads[i].vectors);
     free(stop->threads);
+    free(stop->injection.under);
     free(stop);
 }
 
@@ -120,20 +122,26 @@ static int seize_more(struct leaks_stop *stop, size_t *first) {
 static int read_registers(struct tracee *thread) {
     int result = registers_read(thread->shown.tid, &thread->saved);
     if (result < 0) return result;
+    /* At once: from here on this tool may end by SIGKILL, and the interrupted call still goes on. */
+    if (thread->is_trapped) {
+        registers_check(thread->shown.tid, &thread->saved, &thread->before);
+        registers_resume(thread->shown.tid, &thread->saved, &thread->before, false);
+    } else if (thread->signal != 0) {
+        registers_deliver(thread->shown.tid, thread->signal);
+    }
     memcpy(thread->shown.registers, &thread->saved, sizeof thread->saved);
     thread->shown.stack_pointer = registers_stack(&thread->saved);
     thread->shown.thread_pointer = registers_thread_pointer(thread->shown.tid, &thread->saved);
     thread->shown.in_system_call = registers_is_in_call(thread->shown.tid, &thread->saved, &thread->before);
     /* A pointer may be only in a vector register: compilers move two pointers at once. */
     static _Thread_local uint8_t vectors[REGISTERS_VECTORS_MOST];
-    unsigned kind;
-    ssize_t bytes = registers_read_vectors(thread->shown.tid, vectors, &kind);
+    ssize_t bytes = registers_read_vectors(thread->shown.tid, vectors, &thread->vector_kind);
     if (bytes > 0 && (thread->vectors = malloc((size_t)bytes)) != NULL) {
         memcpy(thread->vectors, vectors, (size_t)bytes);
         thread->shown.vectors = thread->vectors;
         thread->shown.vector_bytes = (size_t)bytes;
     }
-    if (bytes > 0) registers_show_kept(&thread->shown, vectors, (size_t)bytes, kind);
+    if (bytes > 0) registers_show_kept(&thread->shown, vectors, (size_t)bytes, thread->vector_kind);
     thread->shown.is_stopped = 1;
     return 0;
 }
@@ -150,47 +158,84 @@ static int take_stop(struct tracee *thread, int status) {
     return read_registers(thread);
 }
 
+/* Takes a thread's stop if it has come. 1: it has; 0: not yet. */
+static int try_stop(struct tracee *thread) {
+    int status;
+    pid_t found = waitpid(thread->shown.tid, &status, __WALL | WNOHANG);
+    if (found < 0 && errno != EINTR) thread->is_seized = false;
+    if (found <= 0) return !thread->is_seized;
+    int result = take_stop(thread, status);
+    if (result == -ESRCH) thread->is_seized = false; /* killed just now */
+    return result < 0 && result != -ESRCH ? result : 1;
+}
+
+static bool is_awaited(const struct tracee *thread) {
+    return thread->is_seized && !thread->shown.is_stopped && !thread->is_late;
+}
+
+/* Stops the threads from `first` on. Each stop is taken soon after it was asked for: if this tool is killed in between,
+ * the thread's call returns EINTR. */
 static int stop_from(struct leaks_stop *stop, size_t first) {
+    size_t left = 0;
     for (size_t i = first; i < stop->count; i++) {
-        struct tracee *thread = &stop->threads[i];
-        if (!thread->is_seized) continue;
-        registers_look(stop->pid, thread->shown.tid, &thread->before);
-        ptrace(PTRACE_INTERRUPT, thread->shown.tid, 0, 0);
-    }
-    uint64_t began = leaks_now();
-    for (size_t i = first; i < stop->count; i++) {
-        struct tracee *thread = &stop->threads[i];
-        for (unsigned turn = 0; thread->is_seized; turn++) {
-            int status;
-            pid_t found = waitpid(thread->shown.tid, &status, __WALL | WNOHANG);
-            if (found < 0 && errno != EINTR) thread->is_seized = false;
-            if (found > 0) {
-                int result = take_stop(thread, status);
-                if (result == -ESRCH) thread->is_seized = false; /* killed just now */
-                else if (result != 0) return result;
-                break;
-            }
-            if (found == 0 && turn % 64 == 0) {
-                uint64_t waited = leaks_now() - began;
-                if (waited >= STOP_MOST_NS || (waited >= STOP_NS && state_of(stop->pid, thread->shown.tid) == 'D'))
-                    break;
-            }
-            if (turn > 20) usleep(50);
-            else sched_yield();
+        if (!stop->threads[i].is_seized) continue;
+        registers_look(stop->pid, stop->threads[i].shown.tid, &stop->threads[i].before);
+        ptrace(PTRACE_INTERRUPT, stop->threads[i].shown.tid, 0, 0);
+        left++;
+        for (size_t j = i < first + AT_ONCE ? first : i - AT_ONCE; j <= i; j++) {
+            if (!is_awaited(&stop->threads[j])) continue;
+            int result = try_stop(&stop->threads[j]);
+            if (result < 0) return result;
+            left -= (size_t)result;
         }
+    }
+    const uint64_t began = leaks_now();
+    for (unsigned turn = 0; left > 0; turn++) {
+        const uint64_t waited = turn % 64 == 0 ? leaks_now() - began : 0;
+        left = 0;
+        for (size_t i = first; i < stop->count; i++) {
+            struct tracee *thread = &stop->threads[i];
+            if (!is_awaited(thread)) continue;
+            int result = try_stop(thread);
+            if (result < 0) return result;
+            if (result > 0) continue;
+            if (waited >= STOP_MOST_NS || (waited >= STOP_NS && state_of(stop->pid, thread->shown.tid) == 'D'))
+                thread->is_late = true;
+            else left++;
+        }
+        if (turn > 20) usleep(50);
+        else sched_yield();
     }
     return 0;
 }
 
-int leaks_stop_all(pid_t pid, struct leaks_stop **out) {
+static struct leaks_stop *new_stop(pid_t pid) {
     struct leaks_stop *stop = calloc(1, sizeof *stop);
-    if (stop == NULL) return -ENOMEM;
+    if (stop == NULL) return NULL;
     stop->pid = pid;
     stop->injected = SIZE_MAX;
     /* Only SIGKILL may end this tool while another program is stopped. */
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, &stop->our_mask);
+    return stop;
+}
+
+/* What a stop comes to: on failure all threads run on. */
+static int settle(struct leaks_stop *stop, int result, struct leaks_stop **out) {
+    if (result == 0) {
+        size_t stopped = 0;
+        for (size_t i = 0; i < stop->count; i++) stopped += stop->threads[i].shown.is_stopped != 0;
+        if (stopped == 0) result = stop->count == 0 ? -ESRCH : -EAGAIN;
+    }
+    if (result < 0) leaks_go_on(stop);
+    else *out = stop;
+    return result;
+}
+
+int leaks_stop_all(pid_t pid, struct leaks_stop **out) {
+    struct leaks_stop *stop = new_stop(pid);
+    if (stop == NULL) return -ENOMEM;
     int result;
     for (;;) {
         /* Seized threads keep running: they may make new threads until all of them have stopped. */
@@ -201,17 +246,21 @@ int leaks_stop_all(pid_t pid, struct leaks_stop **out) {
         result = stop_from(stop, first);
         if (result < 0) break;
     }
+    return settle(stop, result, out);
+}
+
+int leaks_stop_one(pid_t pid, pid_t tid, struct leaks_stop **out) {
+    struct leaks_stop *stop = new_stop(pid);
+    if (stop == NULL) return -ENOMEM;
+    stop->began_ns = leaks_now();
+    int result = ptrace(PTRACE_SEIZE, tid, 0, 0) == 0 ? 0 : -errno;
     if (result == 0) {
-        size_t stopped = 0;
-        for (size_t i = 0; i < stop->count; i++) stopped += stop->threads[i].shown.is_stopped != 0;
-        if (stopped == 0) result = stop->count == 0 ? -ESRCH : -EAGAIN;
+        struct tracee *thread = add(stop, tid);
+        if (thread == NULL) ptrace(PTRACE_DETACH, tid, 0, 0);
+        else thread->is_seized = true;
+        result = thread == NULL ? -ENOMEM : stop_from(stop, 0);
     }
-    if (result < 0) {
-        leaks_go_on(stop);
-        return result;
-    }
-    *out = stop;
-    return 0;
+    return settle(stop, result, out);
 }
 
 int leaks_held(pid_t pid, const pid_t *tids, size_t count, struct leaks_stop **out) {
@@ -230,8 +279,10 @@ int leaks_held(pid_t pid, const pid_t *tids, size_t count, struct leaks_stop **o
     return result;
 }
 
-/* Resumes one thread: with the signal at whose delivery it stopped, or back into the interrupted call. */
-static bool release(struct tracee *thread) {
+/* Resumes one thread: with the signal at whose delivery it stopped, or back into the interrupted call. `turn` is for
+ * all threads of the process. */
+static void release(struct tracee *thread, struct leaks_turn *turn) {
+    const uint64_t takes = leaks_turn_begin(turn, thread->shown.tid, &thread->before);
     if (thread->is_trapped) {
         const struct user_regs_struct *saved = &thread->saved;
         registers_resume(thread->shown.tid, saved, &thread->before, thread->is_used);
@@ -240,13 +291,15 @@ static bool release(struct tracee *thread) {
     } else if (thread->signal != 0) {
         registers_deliver(thread->shown.tid, thread->signal);
     }
-    return ptrace(PTRACE_DETACH, thread->shown.tid, 0, (long)thread->signal) == 0;
+    ptrace(PTRACE_DETACH, thread->shown.tid, 0, (long)thread->signal);
+    leaks_turn_end(turn, takes);
 }
 
 uint64_t leaks_go_on(struct leaks_stop *stop) {
+    struct leaks_turn turn = leaks_turns(stop->pid);
     for (size_t i = 0; i < stop->count; i++) {
         struct tracee *thread = &stop->threads[i];
-        if (thread->is_seized && thread->shown.is_stopped) release(thread);
+        if (thread->is_seized && thread->shown.is_stopped) release(thread, &turn);
     }
     /* A thread that did not stop can't be detached until it stops, and would then stay stopped: wait for it a while.
      * If that is not enough, the kernel releases it when this tool ends. */
@@ -259,7 +312,7 @@ uint64_t leaks_go_on(struct leaks_stop *stop) {
             if (found < 0 && errno != EINTR) break;
             if (found > 0) {
                 take_stop(thread, status);
-                if (thread->is_seized) release(thread);
+                if (thread->is_seized) release(thread, &turn);
                 break;
             }
             if (leaks_now() - began > STOP_MOST_NS) break;

@@ -1,4 +1,4 @@
-/* What stop.c and clone.c share: the threads of a process while they are stopped. */
+/* What stop.c, inject.c and clone.c share: the threads of a process while they are stopped. */
 #ifndef HEAPSUM_LEAKS_STOP_H
 #define HEAPSUM_LEAKS_STOP_H
 
@@ -15,29 +15,39 @@ struct tracee {
     struct user_regs_struct saved;
     struct registers_before before;
     uint8_t *vectors;
+    unsigned vector_kind;
     int signal; /* it stopped at the delivery of this signal, and is resumed with it; 0: none */
     bool is_seized;
     bool is_trapped; /* stopped by PTRACE_INTERRUPT, not by a signal or job control */
+    bool is_late;    /* it did not stop in time */
     bool is_used;    /* it has made a system call of ours since */
+};
+
+/* What a thread gets back after a call of ours. */
+struct injection {
+    uint64_t mask;
+    uint8_t *under; /* bytes of its stack, where the frames are; NULL: there are none */
+    uint64_t under_at;
+    size_t under_bytes;
 };
 
 struct leaks_stop {
     pid_t pid;
     struct tracee *threads;
     size_t count, capacity;
-    size_t injected; /* index of the thread that calls clone; `count`: none */
-    uint64_t mask;   /* its signal mask meanwhile */
+    size_t injected; /* index of the thread that makes a call of ours */
+    struct injection injection;
     uint64_t began_ns;
     sigset_t our_mask;
 };
 
 uint64_t leaks_now(void);
 
+/* Around the release of a thread: the signals that it takes. */
+uint64_t leaks_turn_begin(const struct leaks_turn *turn, pid_t tid, struct registers_before *before);
+void leaks_turn_end(struct leaks_turn *turn, uint64_t takes);
+
 /* Waits for a thread's next stop; false if it has ended. */
 bool leaks_wait(pid_t tid, int *status);
-/* Makes a thread that is stopped by an interruption begin the given system call, up to its entry stop. */
-int leaks_inject(struct tracee *thread, uint64_t system_call, long number, const uint64_t arguments[4], uint64_t *mask);
-/* Lets the injected call finish, and stops the thread where it was, with its old registers and signal mask. */
-int leaks_restore(pid_t tid, const struct user_regs_struct *saved, uint64_t mask, bool is_in_call);
 
 #endif

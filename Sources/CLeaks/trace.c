@@ -41,13 +41,51 @@ int leaks_continue(pid_t tid, int signal) {
 }
 
 int leaks_listen(pid_t tid) { return ptrace(PTRACE_LISTEN, tid, 0, 0) == 0 ? 0 : -errno; }
-int leaks_interrupt(pid_t tid) { return ptrace(PTRACE_INTERRUPT, tid, 0, 0) == 0 ? 0 : -errno; }
 
-int leaks_continue_interrupted(pid_t tid) {
+struct leaks_interruption {
+    struct registers_before before;
     struct user_regs_struct saved;
-    const struct registers_before before = {.is_waiting = false};
-    if (registers_read(tid, &saved) == 0) registers_resume(tid, &saved, &before, false);
-    return leaks_continue(tid, 0);
+    bool is_read;
+};
+
+struct leaks_interruption *leaks_interrupt(pid_t pid, pid_t tid) {
+    struct leaks_interruption *interruption = calloc(1, sizeof *interruption);
+    if (interruption != NULL) registers_look(pid, tid, &interruption->before);
+    ptrace(PTRACE_INTERRUPT, tid, 0, 0);
+    return interruption;
+}
+
+void leaks_interrupted(pid_t tid, struct leaks_interruption *interruption) {
+    if (interruption == NULL || registers_read(tid, &interruption->saved) != 0) return;
+    interruption->is_read = true;
+    registers_check(tid, &interruption->saved, &interruption->before);
+    registers_resume(tid, &interruption->saved, &interruption->before, false);
+}
+
+void leaks_forget_interruption(struct leaks_interruption *interruption) { free(interruption); }
+
+struct leaks_turn leaks_turns(pid_t pid) {
+    return (struct leaks_turn){pid, registers_shared(pid), 0};
+}
+
+uint64_t leaks_turn_begin(const struct leaks_turn *turn, pid_t tid, struct registers_before *before) {
+    before->others = turn->others;
+    return turn->shared != 0 ? registers_takes(tid, turn->others) : 0;
+}
+
+void leaks_turn_end(struct leaks_turn *turn, uint64_t takes) {
+    if (takes != 0) turn->others |= registers_await(turn->pid, takes);
+}
+
+int leaks_continue_interrupted(pid_t tid, struct leaks_interruption *interruption, struct leaks_turn *turn) {
+    struct leaks_interruption unknown = {.is_read = false}, *known = interruption != NULL ? interruption : &unknown;
+    const uint64_t takes = turn != NULL ? leaks_turn_begin(turn, tid, &known->before) : 0;
+    if (!known->is_read) leaks_interrupted(tid, known);
+    else registers_resume(tid, &known->saved, &known->before, false);
+    free(interruption);
+    int result = leaks_continue(tid, 0);
+    if (turn != NULL) leaks_turn_end(turn, takes);
+    return result;
 }
 
 int leaks_poll(pid_t tid, int *status) {

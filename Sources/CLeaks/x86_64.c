@@ -21,6 +21,12 @@ _Static_assert(sizeof(struct user_regs_struct) == LEAKS_REGISTERS * 8, "the kern
 const char *leaks_register_name(size_t number) { return number < LEAKS_REGISTERS ? names[number] : ""; }
 
 void registers_look(pid_t pid, pid_t tid, struct registers_before *before) { (void)pid, (void)tid, (void)before; }
+void registers_check(pid_t tid, const struct user_regs_struct *saved, struct registers_before *before) {
+    (void)tid, (void)saved, (void)before;
+}
+uint64_t registers_shared(pid_t pid) { return (void)pid, 0; }
+uint64_t registers_takes(pid_t tid, uint64_t others) { return (void)tid, (void)others, 0; }
+uint64_t registers_await(pid_t pid, uint64_t takes) { return (void)pid, (void)takes, 0; }
 
 int registers_read(pid_t tid, struct user_regs_struct *registers) {
     struct iovec area = {registers, sizeof *registers};
@@ -105,6 +111,10 @@ ssize_t registers_read_vectors(pid_t tid, uint8_t area[REGISTERS_VECTORS_MOST], 
     struct iovec vectors = {area, REGISTERS_VECTORS_MOST};
     *kind = NT_X86_XSTATE;
     return ptrace(PTRACE_GETREGSET, tid, NT_X86_XSTATE, &vectors) == 0 ? (ssize_t)vectors.iov_len : -errno;
+}
+
+void registers_write_vectors(pid_t tid, const uint8_t *area, size_t bytes, unsigned kind) {
+    (void)tid, (void)area, (void)bytes, (void)kind;
 }
 
 /* None. */

@@ -4,6 +4,7 @@
 // shortfall. A core has no file pages that the program never wrote: these hold none of the program's pointers.
 
 import CHeapImage
+import CLeaks
 import Glibc
 import HeapImage
 import Proc
@@ -285,6 +286,6 @@ extension Snapshot {
             kernelWords: [],
             scratch: image.scratchRanges(), imageInodes: [], isGlibc: isGlibc, allocator: image.allocator,
             shortfalls: shortfalls, notes: notes, pauseNanoseconds: 0, copiedBytes: 0, stop: nil, clone: 0,
-            systemCall: 0, hasUnbooked: unbooked(image) != nil)
+            code: leaks_code(), hasUnbooked: unbooked(image) != nil)
     }
 }

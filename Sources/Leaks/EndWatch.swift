@@ -37,6 +37,8 @@ package struct EndingProcess {
 /// Traces a program and the processes that it starts.
 package final class EndWatch {
     private let look: (EndingProcess) -> Void
+    /// Threads that were asked to stop, and have not gone on since.
+    private var interruptions: [pid_t: OpaquePointer] = [:]
 
     /// - Parameter look: called with each process at its end.
     package init(look: @escaping (EndingProcess) -> Void) { self.look = look }
@@ -48,12 +50,16 @@ package final class EndWatch {
     /// for good.
     package func take(_ thread: pid_t, _ status: Int32) -> TracedStatus {
         switch leaks_event_of(thread, status) {
-        case LEAKS_EVENT_NONE: return .notAStop
+        case LEAKS_EVENT_NONE:
+            forgetInterruption(of: thread)
+            return .notAStop
         case LEAKS_EVENT_SIGNAL: leaks_continue(thread, stopSignal(status))
         case LEAKS_EVENT_GROUP_STOP:
             leaks_listen(thread)
             return .stopped(signal: stopSignal(status))
-        case LEAKS_EVENT_INTERRUPTED: leaks_continue_interrupted(thread)
+        case LEAKS_EVENT_INTERRUPTED:
+            // A thread's first stop, or one that came too late.
+            leaks_continue_interrupted(thread, interruptions.removeValue(forKey: thread), nil)
         case LEAKS_EVENT_EXIT: takeEnd(of: thread)
         case LEAKS_EVENT_LEAVING: takeExec(by: thread)
         default: leaks_continue(thread, 0)
@@ -151,13 +157,18 @@ package final class EndWatch {
             let more = threads(of: process).filter { !besides.contains($0) && !others.contains($0) }
             if more.isEmpty { break }
             others.formUnion(more)
-            for other in more { leaks_interrupt(other) }
+            for other in more {
+                forgetInterruption(of: other)
+                interruptions[other] = leaks_interrupt(process, other)
+            }
             missing += halt(more, into: &stopped)
         }
         defer {
-            for (other, stop) in stopped {
+            var turn = leaks_turns(process)
+            for (other, stop) in stopped.sorted(by: { $0.key < $1.key }) {
                 switch stop {
-                case .interrupted: leaks_continue_interrupted(other)
+                case .interrupted:
+                    leaks_continue_interrupted(other, interruptions.removeValue(forKey: other), &turn)
                 case .at(let signal): leaks_continue(other, signal)
                 case .ending, .leaving: break
                 }
@@ -183,7 +194,10 @@ package final class EndWatch {
                 if found <= 0 { return found < 0 }
                 switch leaks_event_of(thread, status) {
                 case LEAKS_EVENT_SIGNAL: stopped[thread] = .at(signal: stopSignal(status))
-                case LEAKS_EVENT_INTERRUPTED, LEAKS_EVENT_GROUP_STOP: stopped[thread] = .interrupted
+                case LEAKS_EVENT_INTERRUPTED:
+                    leaks_interrupted(thread, interruptions[thread])
+                    stopped[thread] = .interrupted
+                case LEAKS_EVENT_GROUP_STOP: stopped[thread] = .interrupted
                 case LEAKS_EVENT_EXIT: stopped[thread] = .ending
                 case LEAKS_EVENT_LEAVING: stopped[thread] = .leaving
                 default: stopped[thread] = .at(signal: 0)
@@ -194,6 +208,10 @@ package final class EndWatch {
             usleep(200)
         }
         return waiting
+    }
+
+    private func forgetInterruption(of thread: pid_t) {
+        leaks_forget_interruption(interruptions.removeValue(forKey: thread))
     }
 
     // MARK: What /proc says

@@ -64,6 +64,6 @@ extension Snapshot {
             processID: processID, threads: states, mappings: mappings, memory: memory, blocks: table,
             kernelWords: kernelWords, scratch: image.scratchRanges(), imageInodes: imageInodes(of: image, mappings),
             isGlibc: isGlibc, allocator: image.allocator, shortfalls: shortfalls, notes: notes, pauseNanoseconds: 0,
-            copiedBytes: 0, stop: nil, clone: 0, systemCall: 0, hasUnbooked: unbooked(image) != nil)
+            copiedBytes: 0, stop: nil, clone: 0, code: leaks_code(), hasUnbooked: unbooked(image) != nil)
     }
 }

@@ -8,6 +8,7 @@ import CLeaks
 import Glibc
 import HeapImage
 import Proc
+import SystemPackage
 import Text
 
 /// A thread at the snapshot's instant.
@@ -60,14 +61,14 @@ package final class Snapshot {
     private var clone: pid_t
     /// Since before the clone was made.
     var heldSignals: HeldSignals?
-    private let systemCall: UInt64
+    private let code: leaks_code
 
     init(
         processID: pid_t, threads: [ThreadState], mappings: [AddressMapping], memory: any ProcessMemory,
         blocks: BlockTable, kernelWords: [KernelWord],
         scratch: [Range<UInt64>], imageInodes: Set<UInt64>, isGlibc: Bool, allocator: String, shortfalls: [Shortfall],
         notes: [String],
-        pauseNanoseconds: UInt64, copiedBytes: Int, stop: OpaquePointer?, clone: pid_t, systemCall: UInt64,
+        pauseNanoseconds: UInt64, copiedBytes: Int, stop: OpaquePointer?, clone: pid_t, code: leaks_code,
         hasUnbooked: Bool
     ) {
         (self.processID, self.threads, self.mappings, self.memory, self.blocks) = (
@@ -79,14 +80,14 @@ package final class Snapshot {
         (self.shortfalls, self.notes, self.pauseNanoseconds, self.copiedBytes) = (
             shortfalls, notes, pauseNanoseconds, copiedBytes
         )
-        (self.stop, self.clone, self.systemCall, self.hasUnbooked) = (stop, clone, systemCall, hasUnbooked)
+        (self.stop, self.clone, self.code, self.hasUnbooked) = (stop, clone, code, hasUnbooked)
     }
 
     /// Ends the clone, or resumes the program if it was read in place. Call it on the thread that took the snapshot.
     package func finish() {
         if let stop { pauseNanoseconds = leaks_go_on(stop) }
         stop = nil
-        if clone > 0, Self.end(clone: clone, of: processID, systemCall) < 0, kill(processID, 0) == 0 {
+        if clone > 0, Self.end(clone: clone, of: processID, code) < 0, kill(processID, 0) == 0 {
             notes.append(
                 "the snapshot's process \(clone) could not be waited for in the program: it stays there as a zombie "
                     + "until the program ends"
@@ -96,9 +97,26 @@ package final class Snapshot {
         heldSignals = nil
     }
 
-    static func end(clone: pid_t, of processID: pid_t, _ systemCall: UInt64) -> CInt {
+    /// Ends a clone, and makes the program wait for it, so that no zombie stays.
+    static func end(clone: pid_t, of processID: pid_t, _ code: leaks_code) -> CInt {
         let inner = statusLine("NSpid:", of: clone)?.last.flatMap { pid_t($0) } ?? clone
-        return leaks_end_clone(processID, clone, inner, systemCall)
+        leaks_kill_clone(clone)
+        let mappings = procFile("/proc/\(processID)/maps").map(parseMaps) ?? []
+        var code = code, stop: OpaquePointer?
+        /// 0: it has waited; nil: the thread is not fit for it.
+        func wait(_ stopped: CInt, needsFloor: Bool) -> CInt? {
+            guard stopped == 0, let held = stop else { return stopped }
+            defer { _ = leaks_go_on(held) }
+            let floors = stackFloors(held, mappings)
+            return needsFloor && floors.allSatisfy { $0 == 0 } ? nil : leaks_wait_for(held, inner, &code, floors)
+        }
+        // One thread with room on its stack is enough, and the others run on.
+        if code.signal_return != 0 {
+            let threads = (try? namesInDirectory(FilePath("/proc/\(processID)/task"))) ?? []
+            for thread in threads.compactMap({ pid_t($0.string) }).sorted().prefix(8)
+            where wait(leaks_stop_one(processID, thread, &stop), needsFloor: true) == 0 { return 0 }
+        }
+        return wait(leaks_stop_all(processID, &stop), needsFloor: false) ?? -EAGAIN
     }
 
     deinit { finish() }

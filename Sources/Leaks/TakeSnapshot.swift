@@ -61,6 +61,7 @@ extension Snapshot {
         let map = LiveMapCopy(image)
         map.prepare()
         let isFiltered = hasSeccompFilter(thread)
+        var code = isFiltered ? leaks_code() : callCode(of: thread)
         var pending: PendingData? = PendingData(of: processID)
         notes += pending?.notes ?? []
         var stop: OpaquePointer?
@@ -74,12 +75,11 @@ extension Snapshot {
         }
         let mappings = parseMaps(maps)
         let live = LiveMemory(pid: thread)
-        var systemCall: UInt64 = 0, cloning: CInt = -ENOSYS
+        var cloning: CInt = -ENOSYS
         if isFiltered {
             notes.append("the program has a seccomp filter, which might kill it for a clone")
-        } else if let found = systemCallInstruction(mappings, live) {
-            systemCall = found
-            cloning = leaks_clone_begin(stop, systemCall)
+        } else if code.system_call != 0 {
+            cloning = leaks_clone_begin(stop, &code, stackFloors(stop, mappings))
         }
         // While the kernel copies page tables.
         let pendingWords = pending?.words(&shortfalls) ?? []
@@ -91,7 +91,7 @@ extension Snapshot {
         if isMoving && !isLastTry {
             isHeld = false
             _ = leaks_go_on(stop)
-            if clone > 0 { _ = end(clone: clone, of: processID, systemCall) }
+            if clone > 0 { _ = end(clone: clone, of: processID, code) }
             return nil
         }
         if isMoving {
@@ -148,7 +148,7 @@ extension Snapshot {
             scratch: image.scratchRanges(),
             imageInodes: inodes, isGlibc: isGlibc, allocator: image.allocator,
             shortfalls: shortfalls, notes: notes, pauseNanoseconds: pause, copiedBytes: memory.copiedBytes,
-            stop: clone > 0 ? nil : stop, clone: max(clone, 0), systemCall: systemCall,
+            stop: clone > 0 ? nil : stop, clone: max(clone, 0), code: code,
             hasUnbooked: unbooked(image) != nil)
     }
 
@@ -211,14 +211,6 @@ extension Snapshot {
                     isInSystemCall: thread.in_system_call != 0))
         }
         return states
-    }
-
-    /// The address of an instruction for a system call in the kernel's own code page (vdso), which every program has.
-    private static func systemCallInstruction(_ mappings: [AddressMapping], _ memory: LiveMemory) -> UInt64? {
-        guard let code = mappings.first(where: { $0.path == "[vdso]" }),
-            let bytes = memory.bytes(code.range.lowerBound, count: min(code.range.count, 1 << 16))
-        else { return nil }
-        return ThreadLayout.systemCallInstruction(in: bytes, at: code.range.lowerBound)
     }
 
     static func imageInodes(of image: HeapImage, _ mappings: [AddressMapping]) -> Set<UInt64> {

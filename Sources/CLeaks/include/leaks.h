@@ -40,24 +40,36 @@ struct leaks_stop; /* a process's threads, while they are stopped */
  * mode), -ENOTSUP (this processor is not supported), -EAGAIN (no thread stopped).
  */
 int leaks_stop_all(pid_t pid, struct leaks_stop **stop);
+/* Stops one thread of it; the others run on. */
+int leaks_stop_one(pid_t pid, pid_t tid, struct leaks_stop **stop);
 size_t leaks_thread_count(const struct leaks_stop *stop);
 const struct leaks_thread *leaks_thread_at(const struct leaks_stop *stop, size_t index);
 const char *leaks_register_name(size_t number);
 
+/* Where the process has an instruction for a system call, with a return behind it if `signal_return` is not 0; and the
+ * code that calls rt_sigreturn, to which signal handlers return. */
+struct leaks_code {
+    uint64_t system_call, signal_return;
+};
+/* Finds both in machine code that lies at `start` in the process; 0: it is not there. */
+struct leaks_code leaks_find_code(const uint8_t *bytes, size_t count, uint64_t start);
+
 /*
  * Makes the stopped process clone itself, in two steps, so that the caller can work while the kernel copies the page
- * tables. `system_call` is the address of an instruction in the process that makes a system call. The clone never runs,
- * and dies with this tool. finish returns the clone's PID or a negative errno; it must follow a begin that succeeded.
+ * tables. The clone never runs, and dies with this tool. `floors` has the lowest address of each thread's own stack, or
+ * 0; it may be NULL. If a thread has room on its stack, and `code` has both places, the program goes on even if this
+ * tool is killed meanwhile. finish returns the clone's PID or a negative errno; it must follow a begin that succeeded.
  */
-int leaks_clone_begin(struct leaks_stop *stop, uint64_t system_call);
+int leaks_clone_begin(struct leaks_stop *stop, const struct leaks_code *code, const uint64_t *floors);
 pid_t leaks_clone_finish(struct leaks_stop *stop);
 
 /* Resumes all threads. Returns the nanoseconds from the first interruption until the last thread was resumed. */
 uint64_t leaks_go_on(struct leaks_stop *stop);
 
-/* Kills a clone and makes its parent wait for it; otherwise the parent would keep a zombie. `inner` is the clone's PID
- * in its parent's PID namespace. */
-int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call);
+/* Kills a clone. Then a thread of its parent has to be stopped, and made to wait for it; otherwise the parent would
+ * keep a zombie. `inner` is the clone's PID in its parent's PID namespace. */
+void leaks_kill_clone(pid_t clone);
+int leaks_wait_for(struct leaks_stop *stop, pid_t inner, const struct leaks_code *code, const uint64_t *floors);
 
 /*
  * Reads the registers of threads that the caller's tracer has already stopped. `tids` lists them. This stops no thread,
@@ -84,11 +96,25 @@ enum leaks_event leaks_event_of(pid_t tid, int status);
 unsigned long leaks_trace_options(int follow);
 /* Resumes a thread, with a signal or 0. */
 int leaks_continue(pid_t tid, int signal);
-/* Resumes a thread from a stop that leaks_interrupt caused, back into the interrupted system call. */
-int leaks_continue_interrupted(pid_t tid);
+/*
+ * Interrupts a thread, so that it stops, and knows what it was waiting for. NULL: no memory. When it has stopped
+ * (LEAKS_EVENT_INTERRUPTED), call leaks_interrupted: from then on its call goes on even if this tool is killed.
+ * leaks_continue_interrupted resumes the thread, back into its call, and frees the value. It may be NULL, for a stop
+ * that was not asked for. `turn` is for all threads of a process that are resumed together; else NULL.
+ */
+struct leaks_interruption;
+struct leaks_interruption *leaks_interrupt(pid_t pid, pid_t tid);
+void leaks_interrupted(pid_t tid, struct leaks_interruption *interruption);
+void leaks_forget_interruption(struct leaks_interruption *interruption);
+/* Which signals that were sent to the process its threads have still to take. */
+struct leaks_turn {
+    pid_t pid;
+    uint64_t shared, others;
+};
+struct leaks_turn leaks_turns(pid_t pid);
+int leaks_continue_interrupted(pid_t tid, struct leaks_interruption *interruption, struct leaks_turn *turn);
 /* Keeps a thread in job control's stop until a SIGCONT. */
 int leaks_listen(pid_t tid);
-int leaks_interrupt(pid_t tid);
 /* A thread's next stop: 1 with its status; 0: none yet; a negative errno: it has ended. */
 int leaks_poll(pid_t tid, int *status);
 /* The number of the system call in which the thread ends; negative: none, or unreadable. */

@@ -23,8 +23,11 @@
 /* The system call in which a thread waited just before it was interrupted. */
 struct registers_before {
     bool is_waiting;
+    bool has_moved; /* it may have come back since, and wait again with another first argument */
     int64_t number;
     uint64_t arguments[6], stack_pointer, instruction;
+    uint64_t sleeps; /* how often it had gone to sleep by then */
+    uint64_t others; /* signals sent to the process that another of its threads takes */
 };
 
 #if defined(__x86_64__)
@@ -41,6 +44,8 @@ static inline int64_t registers_result(const struct user_regs_struct *r) { retur
 
 /* Looks at a thread that still runs or waits. x86-64 needs no look. */
 void registers_look(pid_t pid, pid_t tid, struct registers_before *before);
+/* Call it at the stop, when the registers were read: learns whether the thread has come back since the look. */
+void registers_check(pid_t tid, const struct user_regs_struct *saved, struct registers_before *before);
 
 /* -ENOEXEC: the thread runs in 32-bit mode. */
 int registers_read(pid_t tid, struct user_regs_struct *registers);
@@ -50,6 +55,9 @@ int64_t registers_call(const struct user_regs_struct *registers, const struct re
 /* Whether the thread's functions keep nothing below the stack pointer and in vector registers, because it makes a
  * system call. True also for calls that registers_call does not know. */
 bool registers_is_in_call(pid_t tid, const struct user_regs_struct *registers, const struct registers_before *before);
+/* Whether the thread is in a restartable sequence (rseq). Changed registers would break that unnoticed. */
+bool registers_is_in_sequence(
+    pid_t pid, pid_t tid, const struct user_regs_struct *saved, const struct registers_before *before);
 /* The number of the call that a thread is in at its end (PTRACE_EVENT_EXIT); negative: in none, or unreadable. */
 int64_t registers_ending_call(pid_t tid);
 /* TPIDR_EL0 or the base of FS; 0: unreadable. */
@@ -62,12 +70,25 @@ uint64_t registers_thread_pointer(pid_t tid, const struct user_regs_struct *regi
  */
 struct user_regs_struct registers_resumed(
     pid_t tid, const struct user_regs_struct *saved, const struct registers_before *before, bool is_used);
-/* Writes them, if they are others than it has. */
+/* Writes them, if they are others than the thread has now. Call it at once at the stop: if the tracer ends from then
+ * on, the call still continues. And again before the thread is released: a signal may have come in, which ends the
+ * call. */
 static inline void registers_resume(
     pid_t tid, const struct user_regs_struct *saved, const struct registers_before *before, bool is_used) {
     const struct user_regs_struct resumed = registers_resumed(tid, saved, before, is_used);
-    if (memcmp(&resumed, saved, sizeof resumed) != 0) registers_write(tid, &resumed);
+    struct user_regs_struct now;
+    if (registers_read(tid, &now) == 0 && memcmp(&resumed, &now, sizeof resumed) != 0) registers_write(tid, &resumed);
 }
+/*
+ * For a process whose threads are released one after another. Only one of them may return EINTR for a signal that was
+ * sent to the process: the first that would handle it. shared: such signals that wait; 0: the others need not be
+ * called. takes: those that this thread will take, without those in `others`. await: waits until it has taken one, or
+ * some milliseconds; returns those that it still has to take, for `others` of the threads behind it. On x86-64 the
+ * kernel decides, and all return 0.
+ */
+uint64_t registers_shared(pid_t pid);
+uint64_t registers_takes(pid_t tid, uint64_t others);
+uint64_t registers_await(pid_t pid, uint64_t takes);
 /*
  * Prepares a thread that is stopped at a signal's delivery, before it goes on with the signal. A traced thread is also
  * woken by a signal that the program ignores, which would not have ended its call: the call begins again. If there is a
@@ -77,9 +98,9 @@ void registers_deliver(pid_t tid, int signal);
 /* Whether the thread has to be led into its call by registers_enter. */
 bool registers_need_entry(const struct user_regs_struct *saved, const struct registers_before *before, bool is_used);
 /*
- * Lets a thread with the registers of registers_resumed run to the entry of its call with its signals blocked, and
- * unblocks them there: the kernel ends the call, or begins it again, as the signals say that came in since. The thread
- * may then be detached, which interrupts the call once more. Returns the signal to detach with, or 0.
+ * Lets a thread with the registers of registers_resumed run to the entry of its call, with its signals blocked if one
+ * waits, and unblocks them there: the kernel ends the call, or begins it again, as the signals say that came in since.
+ * The thread may then be detached, which interrupts the call once more. Returns the signal to detach with, or 0.
  */
 int registers_enter(pid_t tid);
 /* The same state for a thread that begins the call with all its arguments, from a signal's frame. */
@@ -92,6 +113,9 @@ void registers_set_call(
 
 /* The vector registers as ptrace has them, and their kind (NT_…). Returns their bytes, or a negative errno. */
 ssize_t registers_read_vectors(pid_t tid, uint8_t area[REGISTERS_VECTORS_MOST], unsigned *kind);
+
+/* Writes them back where a system call does not keep them: AArch64's that are longer than 16 bytes. */
+void registers_write_vectors(pid_t tid, const uint8_t *area, size_t bytes, unsigned kind);
 
 #if defined(__aarch64__)
 #define REGISTERS_NO_VECTOR SIZE_MAX

@@ -1,6 +1,8 @@
 /*
  * One thread in each system call that waits, some of which answer EINTR to whatever wakes them. A call that comes back
  * before its time is said, with its name and error: nothing here wakes them.
+ * usage: calls [MEGABYTES [TIMES]]: of memory in small pages, which make a copy of the process take its time; and how
+ * often main begins an exec that fails.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,6 +21,7 @@
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ipc.h>
+#include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/select.h>
 #include <sys/sem.h>
@@ -175,8 +178,17 @@ static void *run(void *argument) {
     return 0;
 }
 
-int main(void) {
+static void fill(size_t bytes) {
+    if (bytes == 0) return;
+    char *memory = mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) exit(2);
+    madvise(memory, bytes, MADV_NOHUGEPAGE);
+    for (size_t at = 0; at < bytes; at += 4096) memory[at] = 1;
+}
+
+int main(int count_of_words, char **words) {
     setvbuf(stdout, 0, _IONBF, 0);
+    if (count_of_words > 1) fill((size_t)atoi(words[1]) << 20);
     sigfillset(&all);
     sigemptyset(&usr1);
     sigaddset(&usr1, SIGUSR1);
@@ -219,6 +231,8 @@ int main(void) {
     }
     while (waiting < (int)count) usleep(1000);
     usleep(200000);
+    char *const nobody[] = {"/nobody", 0};
+    for (int i = count_of_words > 2 ? atoi(words[2]) : 0; i > 0; i--) execv(nobody[0], nobody);
     printf("%zu calls\n", count);
     puts("ready");
     /* IPC objects outlive who made them: they go when the parent says so, and with it. */

@@ -1,0 +1,20 @@
+/* A system call in one thread of a stopped process: inject.c, for clone.c. */
+#ifndef HEAPSUM_LEAKS_INJECT_H
+#define HEAPSUM_LEAKS_INJECT_H
+
+#include "stop.h"
+
+#define SYSTEM_CALL_STOP (SIGTRAP | 0x80)
+#define INJECT_CHILD (~0ull) /* as an argument: the stack of a child that has to end at once */
+
+/*
+ * Makes a thread that is stopped by an interruption begin the given system call, up to its entry stop. `floor` is the
+ * lowest address of its stack; 0: without a signal frame. -EFAULT: there is no room for one, or not all of its state
+ * fits into it. -ESRCH: it was killed. -EAGAIN: it stopped for another reason before the call.
+ */
+int inject_begin(struct leaks_stop *stop, struct tracee *thread, const struct leaks_code *code, uint64_t floor,
+    long number, const uint64_t arguments[4]);
+/* Lets the injected call finish, and stops the thread where it was, with its old registers, signal mask and stack. */
+int inject_end(struct leaks_stop *stop, bool is_in_call);
+
+#endif
