@@ -29,7 +29,8 @@ struct FrameBounds: Equatable {
         guard file.type != ELF.ET_REL, let index = try file.section(named: ".eh_frame"),
             file.sections[index].type != ELF.SHT_NOBITS
         else { return nil }
-        if var (bounds, places) = try sortedStarts(around: addresses, in: file) {
+        if let (starts, places) = try sortedStarts(around: addresses, in: file) {
+            var bounds = starts
             let wanted = bounds.indices.filter { needsEnd($0, bounds[$0].start) }
             if wanted.count <= mostSingleEnds, !file.sections[index].isCompressed {
                 for number in wanted {
