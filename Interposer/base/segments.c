@@ -46,3 +46,12 @@ void loader_find_clock(const ElfW(Ehdr) * elf) {
         store_relaxed(&system_clock_function,
             (int (*)(clockid_t, struct timespec *))symbols_find(&symbols, VDSO_CLOCK, SYMBOL_FUNCTION));
 }
+
+/* Between the two lie only pointers, none of which is so small as their number, and the NULL behind them. */
+uintptr_t loader_arguments_before(char *const *environment) {
+    if (environment == NULL || environment[-1] != NULL) return 0;
+    const uintptr_t *last = (const uintptr_t *)environment - 2;
+    uintptr_t count = 0;
+    while (last[-(intptr_t)count] != count) count++;
+    return (uintptr_t)(last - count);
+}
