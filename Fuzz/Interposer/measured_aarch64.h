@@ -16,15 +16,15 @@ static bool is_at(int16_t place, const struct cfi_rule *rule) {
     return (rule->kind != CFI_UNSPECIFIED && rule->kind != CFI_SAME) || place == 0;
 }
 
-// Whether one of the last instructions before `pc` has loaded x30. Tables say so only at the end of an epilogue; until
-// then both the register and the stack hold the return address.
-static bool has_just_loaded(uintptr_t pc) {
+// Whether one of the last instructions before `pc` has loaded or stored x30. Tables say so some instructions later;
+// until then both the register and the stack hold the return address.
+static bool has_just_moved(uintptr_t pc) {
     for (int back = 1; back <= 20; back++) {
         struct instruction instruction;
         struct access access;
         if (!instruction_read((const uint8_t *)pc - 4 * back, INSTRUCTION_MOST, &instruction)) return false;
         if (instruction_flow(&instruction) == FLOW_CALL) return false;
-        if (!instruction_access(&instruction, &access) || !access.is_load || access.base != INSTRUCTION_SP) continue;
+        if (!instruction_access(&instruction, &access) || access.base != INSTRUCTION_SP) continue;
         for (uint8_t i = 0; i < access.count; i++)
             if (access.registers[i] == INSTRUCTION_LR) return true;
     }
@@ -35,7 +35,7 @@ static bool agrees(const struct measured *measured, const struct cfi_row *row, u
     if (row->cfa_expression != NULL) return true;
     if (row->cfa_register == DWARF_SP && measured->depth >= 0 && 8 * measured->depth != row->cfa_offset) return false;
     if (row->cfa_register == DWARF_FP && measured->fp >= 0 && 8 * measured->fp != row->cfa_offset) return false;
-    if (measured->link == 0 && measured->saved == 0 && has_just_loaded(pc)) return true;
+    if ((measured->link == 0) != is_at(0, &row->registers[DWARF_LR]) && has_just_moved(pc)) return true;
     return is_at(measured->saved, &row->registers[DWARF_FP]) && is_at(measured->link, &row->registers[DWARF_LR]);
 }
 
