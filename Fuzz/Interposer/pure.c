@@ -228,7 +228,7 @@ static void look_at_damage(unsigned rounds) {
     }
 }
 
-#if defined(__x86_64__)
+#if OWN_UNWINDER
 #include "measured.h"
 #endif
 
@@ -356,7 +356,7 @@ static void check_payloads(unsigned count) {
 
 #ifdef FUZZER
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
-#if defined(__x86_64__)
+#if OWN_UNWINDER
     struct instruction instruction;
     struct measured measured;
     instruction_read(bytes, count, &instruction);
@@ -393,7 +393,7 @@ static bool use_file(const char *path) {
     const bool used = lay_out(bytes, count);
     if (used) {
         look_all_over(400);
-#if defined(__x86_64__)
+#if OWN_UNWINDER
         if (*path == '/') measure_all_over(400); // a real library, as a compiler made it
 #endif
         look_at_damage(2000);
@@ -415,9 +415,10 @@ int main(int count, char **paths) {
             bytes[at] = (uint8_t)(random_number(3) == 0 ? random_number(256) : 0x06 + random_number(0x90));
         evaluate(bytes, 1 + random_number(sizeof bytes));
     }
-#if defined(__x86_64__)
+#if OWN_UNWINDER
     measure_noise(20000);
     printf("%zu of %zu frames measured as their compilers say, ", frames_measured, calls_met);
+    if (instants_met > 0) printf("and %zu of %zu between calls, ", instants_measured, instants_met);
     require(differing == 0, "frames are measured otherwise than their compilers say");
     require(calls_met == 0 || frames_measured * 4 > calls_met * 3, "one frame in four can't be measured");
 #endif

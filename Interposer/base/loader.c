@@ -25,6 +25,7 @@ extern struct r_debug *_dl_debug_addr __attribute__((weak));
 struct loader_list loader_list;
 static unsigned long (*auxiliary)(unsigned long);
 static char ***environment;
+static uintptr_t arguments;
 
 uint32_t loader_changes = 1, loader_closing;
 
@@ -93,6 +94,7 @@ void loader_start(void) {
     *(void **)&loader_list.iterate = loader_libc("dl_iterate_phdr");
     *(void **)&loader_list.find_object = has_glibc ? loader_libc("_dl_find_object") : NULL;
     environment = first("__environ", SYMBOL_VARIABLE);
+    if (has_musl) arguments = loader_arguments_before(loader_environment());
     find_program();
     loader_find_clock((const ElfW(Ehdr) *)loader_auxiliary(AT_SYSINFO_EHDR));
     loader_span_of(is_explicit && debug != NULL ? debug->r_ldbase : loader_auxiliary(AT_BASE), &loader);
@@ -123,6 +125,8 @@ bool loader_is_late(void) {
 }
 
 char **loader_environment(void) { return environment != NULL ? *environment : NULL; }
+
+uintptr_t loader_arguments(void) { return arguments; }
 
 unsigned long loader_auxiliary(unsigned long type) {
     if (auxiliary == NULL) return 0;

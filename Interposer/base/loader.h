@@ -72,6 +72,13 @@ void *loader_before(const char *name);
  */
 char **loader_environment(void);
 
+/* Where the kernel put the count of the program's arguments, at which the main thread's stack began: all of its frames
+ * lie below. 0 if it isn't known: it is with musl alone. Complexity: a few instructions. */
+uintptr_t loader_arguments(void);
+
+/* The same, by libc's environment as it was before the program could change it, behind the arguments. For the start. */
+uintptr_t loader_arguments_before(char *const *environment);
+
 /* An entry of the auxiliary vector (getauxval); 0 if there is none. */
 unsigned long loader_auxiliary(unsigned long type);
 

@@ -11,6 +11,8 @@
 #include "base/symbols.h"
 #include "base/system.h"
 
+#define ARGUMENTS_MOST (1u << 22) /* words of a program's arguments that are searched */
+
 struct loaded loader_segments(const ElfW(Phdr) * segments, size_t count, uintptr_t bias, const char *path) {
     struct loaded span = {.start = UINTPTR_MAX, .bias = bias, .path = path};
     for (size_t i = 0; i < count; i++) {
@@ -45,4 +47,18 @@ void loader_find_clock(const ElfW(Ehdr) * elf) {
     if (dynamic != 0 && symbols_read(bias + dynamic, bias, false, &symbols))
         store_relaxed(&system_clock_function,
             (int (*)(clockid_t, struct timespec *))symbols_find(&symbols, VDSO_CLOCK, SYMBOL_FUNCTION));
+}
+
+/* Between the two lie only pointers, none of which is so small as their number, and the NULL behind them. If the
+ * environment is another by now, as for a library that is loaded late, what lies before it may end at any page. */
+uintptr_t loader_arguments_before(char *const *environment) {
+    const uintptr_t *word = (const uintptr_t *)environment;
+    if (word == NULL) return 0;
+    for (uintptr_t words = 1; words < ARGUMENTS_MOST; words++) {
+        if ((uintptr_t)word % 4096 == 0 && !memory_is_readable((uintptr_t)(word - 1))) return 0;
+        word--;
+        if (words == 1 && *word != 0) return 0;
+        if (words > 1 && *word == words - 2) return (uintptr_t)word;
+    }
+    return 0;
 }

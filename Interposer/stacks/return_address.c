@@ -15,7 +15,7 @@
 enum call { CALL_NONE, CALL_DIRECT, CALL_INDIRECT };
 
 /* call_before(): the call that ends at an address, and its target if it is direct. is_jump(): whether a function begins
- * with a jump: an entry of a PLT, or a thunk. */
+ * with a jump: an entry of a PLT, or a thunk. called_before(): as called_function(). */
 #if defined(__x86_64__)
 #include "stacks/x86_64/calls.h"
 #elif defined(__aarch64__)
@@ -149,6 +149,4 @@ bool is_own_caller(uintptr_t return_address, uintptr_t pc, uintptr_t sp, uintptr
     return true;
 }
 
-#if defined(__x86_64__)
 uintptr_t called_function(uintptr_t return_address) { return called_before(return_address); }
-#endif

@@ -24,10 +24,8 @@ bool is_return_address(uintptr_t address);
  */
 bool is_own_caller(uintptr_t return_address, uintptr_t pc, uintptr_t sp, uintptr_t fp);
 
-#if defined(__x86_64__)
 /* The function that the call before a return address calls: directly, by a PLT's entry or by an address in a GOT. 0 if
  * that can't be told. Complexity: one or two system calls. */
 uintptr_t called_function(uintptr_t return_address);
-#endif
 
 #endif

@@ -40,24 +40,14 @@ enum step step(struct machine_state *state, uint64_t rule, struct cfi_bounds *bo
 
 /*
  * The rule for code without call frame information, instead of a guess: from the function's own instructions, if the
- * return address to which they lead belongs to a call of this function. Only on x86-64 and with musl, which is built
- * without tables, and unloads nothing. Other rules are returned as they are, and so is a guess that can't be proved.
+ * return address to which they lead belongs to a call of this function. Only with musl, which is built without tables,
+ * and unloads nothing. Other rules are returned as they are, and so is a guess that can't be proved.
  * `key` is the instruction at which the frame is: one byte back from a return address.
  *
  * A proved rule is put into the rule cache. Complexity: one look-up; at the first few times of a pc up to some hundred
  * microseconds.
  */
-#if defined(__x86_64__)
 uint64_t rule_measured(
     uint64_t rule, const struct machine_state *state, uintptr_t key, const struct cfi_bounds *bounds);
-#else
-static inline uint64_t rule_measured(
-    uint64_t rule, const struct machine_state *state, uintptr_t key, const struct cfi_bounds *bounds) {
-    (void)state;
-    (void)key;
-    (void)bounds;
-    return rule;
-}
-#endif
 
 #endif

@@ -45,6 +45,7 @@ extern int __malloc_allzerop(void *block) __attribute__((weak));
 
 static struct loaded program;
 static const ElfW(auxv_t) * vector;
+static uintptr_t arguments;
 
 /* ---- The program ---------------------------------------------------------------------------------------- */
 
@@ -64,6 +65,7 @@ void loader_start(void) {
         if (segments[i].p_type == PT_LOAD && segments[i].p_offset == 0)
             bias = (uintptr_t)&__ehdr_start - segments[i].p_vaddr;
     find_vector();
+    if (loader_has_musl()) arguments = loader_arguments_before(__environ);
     loader_find_clock((const ElfW(Ehdr) *)loader_auxiliary(AT_SYSINFO_EHDR));
     program = loader_segments(segments, __ehdr_start.e_phnum, bias, "");
 }
@@ -73,6 +75,8 @@ struct link_map *loader_first_module(void) {
 }
 
 char **loader_environment(void) { return __environ; }
+
+uintptr_t loader_arguments(void) { return arguments; }
 
 unsigned long loader_auxiliary(unsigned long type) {
     for (const ElfW(auxv_t) *entry = vector; entry != NULL && entry->a_type != AT_NULL; entry++)

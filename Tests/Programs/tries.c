@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "stacks/x86_64/tries.h"
+#include "stacks/tries.h"
 
 static struct tries tries;
 static uint64_t state = 1;

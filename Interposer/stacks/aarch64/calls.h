@@ -29,4 +29,26 @@ static bool is_jump(uintptr_t function) {
     return (first & 0xFC000000) == 0x14000000 || (first & 0x9F00001F) == 0x90000010;
 }
 
+/* The function that a stub leads to: an entry of a PLT, or a linker's veneer. `function` itself if it is none, and 0 if
+ * it can't be read. */
+static uintptr_t behind_stub(uintptr_t function) {
+    uint32_t code[5];
+    if (!memory_fetch(code, function, sizeof code)) return 0;
+    const uint32_t *at = is_bti(code[0]) ? code + 1 : code;
+    if ((at[0] & 0x9F00001F) != 0x90000010) return function;                                 /* adrp x16 */
+    const int64_t pages = (int64_t)((uint64_t)(at[0] >> 5) << 45) >> 43 | (at[0] >> 29 & 3); /* 19 bits, and 2 */
+    const uintptr_t page = (function & ~(uintptr_t)4095) + (uintptr_t)(pages * 4096);
+    if ((at[1] & 0xFFC003FF) == 0x91000210 && at[2] == 0xD61F0200)
+        return page + (at[1] >> 10 & 0xFFF);                                        /* add, br x16 */
+    if ((at[1] & 0xFFC003FF) != 0xF9400211 || at[3] != 0xD61F0220) return function; /* ldr x17, and br x17 */
+    uintptr_t address;
+    return memory_fetch(&address, page + 8 * (at[1] >> 10 & 0xFFF), sizeof address) ? address : 0;
+}
+
+/* The function that the call before a return address calls, directly or by a PLT's entry. 0 if that can't be told. */
+static uintptr_t called_before(uintptr_t address) {
+    uintptr_t target;
+    return call_before(address, &target) == CALL_DIRECT ? behind_stub(target) : 0;
+}
+
 #endif

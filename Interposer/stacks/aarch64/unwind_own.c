@@ -10,6 +10,7 @@
 
 #include "base/atomics.h"
 #include "base/loader.h"
+#include "stacks/outermost.h"
 #include "stacks/return_address.h"
 #include "stacks/rules.h"
 #include "stacks/scratch.h"
@@ -56,7 +57,7 @@ static enum step step_out_of_leaf(struct machine_state *state, uint64_t rule, co
  * pointer points to, or that it doesn't need the stack pointer. Code without call frame information is a JIT
  * compiler's, and those put the two words at the frame's end.
  */
-static uintptr_t sp_of_guessed(const struct machine_state *guessed, uintptr_t least) {
+static uintptr_t sp_of_guessed(const struct machine_state *guessed, uintptr_t least, const struct cfi_bounds *bounds) {
     const uint64_t rule = rule_for(guessed->pc - 1, &local.scratch->cfi[local.level > 0 ? local.level - 1 : 0]);
     switch (rule_kind(rule)) {
         case RULE_SP: {
@@ -64,8 +65,11 @@ static uintptr_t sp_of_guessed(const struct machine_state *guessed, uintptr_t le
             uintptr_t sp = guessed->fp + rule_slot(rule) - (uintptr_t)rule_cfa_offset(rule);
             return sp >= least && sp % 16 == 0 ? sp : 0;
         }
-        case RULE_FP:
         case RULE_GUESS:
+            if (!loader_has_musl() || loader_guess(guessed->pc) == GUESS_NO_MODULE) return least;
+            /* of libc's own frames only the outermost needs no stack pointer */
+            return outermost_is(guessed->pc, least, bounds) ? least : 0;
+        case RULE_FP:
         case RULE_END: return least;
         default: return 0;
     }
@@ -80,7 +84,7 @@ static enum step step_by_guess(struct machine_state *state, const struct cfi_bou
     struct machine_state guessed = {
         .pc = machine_strip(word), .fp = word_at(fp), .address = fp + 8, .word = word, .link = 0};
     if (!is_return_address(guessed.pc) || !is_own_caller(guessed.pc, state->pc, state->sp, fp)) return STEP_NOWHERE;
-    guessed.sp = sp_of_guessed(&guessed, fp + 16);
+    guessed.sp = sp_of_guessed(&guessed, fp + 16, bounds);
     if (guessed.sp == 0 || guessed.sp > bounds->high) return STEP_NOWHERE;
     *state = guessed;
     return STEP_DONE;
@@ -94,10 +98,11 @@ enum step step(struct machine_state *state, uint64_t rule, struct cfi_bounds *bo
         case RULE_LEAF: return step_out_of_leaf(state, rule, bounds);
         case RULE_SIGNAL: return step_out_of_signal(state, bounds);
         case RULE_GUESS:
+            if (loader_has_musl() && outermost_is(state->pc, sp, bounds)) return STEP_END;
             /* Code without tables may have frame pointers: a JIT compiler's. A frame pointer of 0 marks the outermost
              * frame (AAPCS64, 6.4.6), which is in the loader's first instructions. In other code 0 is a value like any
              * other. */
-            if (fp == 0) return loader_holds(state->pc) ? STEP_END : STEP_NOWHERE;
+            if (fp == 0) return loader_holds(state->pc) && !loader_has_musl() ? STEP_END : STEP_NOWHERE;
             if (fp < sp || fp - sp > GUESS_MOST || fp % 16 != 0) return STEP_NOWHERE;
             return step_by_guess(state, bounds);
         case RULE_END: return STEP_END;
@@ -122,7 +127,9 @@ static enum step step_without_row(
     struct cfi_registers *registers, uint64_t rule, struct cfi_bounds *bounds, bool is_exact) {
     uint64_t *values = registers->values;
     const uintptr_t sp = values[DWARF_SP];
-    struct machine_state state = {.pc = values[DWARF_PC], .sp = sp, .fp = values[DWARF_FP]};
+    struct machine_state state = {
+        .pc = values[DWARF_PC], .sp = sp, .fp = values[DWARF_FP], .link = is_exact ? (uintptr_t)&values[DWARF_LR] : 0};
+    rule = rule_measured(rule, &state, state.pc - !is_exact, bounds);
     if (rule_kind(rule) == RULE_LEAF) {
         if (!is_exact) return STEP_NOWHERE;
         values[DWARF_PC] = machine_strip(values[DWARF_LR]);

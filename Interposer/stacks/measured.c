@@ -10,32 +10,47 @@
 #include "base/system.h"
 #include "include/heap_image.h"
 #include "stacks/cfi.h"
+#include "stacks/measure.h"
 #include "stacks/outermost.h"
 #include "stacks/return_address.h"
 #include "stacks/step.h"
-#include "stacks/x86_64/measure.h"
-#include "stacks/x86_64/tries.h"
+#include "stacks/tries.h"
+
+/* rule_for_place(): the rule of a frame whose return address is at a place; 0 if the measured function has it
+ * elsewhere. place_of_register(): where the kernel has put the register that holds a leaf's return address. */
+#if defined(__x86_64__)
+#include "stacks/x86_64/proof.h"
+#elif defined(__aarch64__)
+#include "stacks/aarch64/proof.h"
+#endif
 
 /* For a pc that can't be proved: how often that was tried. A pointer may have called its function, and another call may
  * say more. */
 #define TRIES 8
 static struct tries failed;
 
-/* The rule of a frame whose return address is at `place`; 0 if the measured function has it elsewhere. */
-static uint64_t rule_for_place(
-    const struct measured *measured, const struct machine_state *state, uintptr_t place, uintptr_t high) {
-    const bool by_sp = measured->depth >= 0;
-    const int64_t distance = 8 * (int64_t)(by_sp ? measured->depth : measured->fp);
-    const uint32_t saved = 8 * (uint32_t)measured->saved;
-    if ((by_sp ? state->sp : state->fp) + (uintptr_t)distance != place) return 0;
-    if (distance + 8 > RULE_OFFSET_MOST || saved > RULE_FP_MASK || place > high - 8) return 0;
-    return rule_make(by_sp ? RULE_SP : RULE_FP, distance + 8, saved);
+/* The rule, if the word at `place` is the return address of a call of the function that contains the pc. */
+static uint64_t rule_by_word(const struct machine_state *state, bool is_return, uintptr_t place, uintptr_t word,
+    const struct cfi_bounds *bounds) {
+    const uintptr_t back = machine_strip(word);
+    if (is_no_code(back, bounds)) return 0;
+    const uintptr_t start = called_function(back);
+    if (start == 0 || loader_guess(back) != GUESS_CODE || !is_return_address(back)) return 0;
+    if (loader_guess(start) != GUESS_CODE || cfi_has_entry(start)) return 0;
+    struct measured measured;
+    if (!measure_frame(start, state->pc, is_return, &measured)) return 0;
+    return rule_for_place(&measured, state, place, bounds->high);
 }
 
 /* The stack holds many words that are no return addresses. To ask first whether a call precedes them costs one system
  * call; a search of the modules costs dozens. */
 static uint64_t prove(const struct machine_state *state, bool is_return, const struct cfi_bounds *bounds) {
     if (!system_may_look()) return 0; /* words that lead nowhere could not be told from others */
+    const uintptr_t in_register = place_of_register(state);
+    if (in_register != 0) {
+        const uint64_t rule = rule_by_word(state, is_return, in_register, word_at(in_register), bounds);
+        if (rule != 0) return rule;
+    }
     bool is_beyond = false;
     for (uintptr_t place = state->sp; place < state->sp + GUESS_MOST && holds(*bounds, place); place += 8) {
         /* What lies above the thread's first call may be another's, who may unmap it. The word may also be left over
@@ -43,14 +58,8 @@ static uint64_t prove(const struct machine_state *state, bool is_return, const s
         uintptr_t word;
         if (!is_beyond && (place % HEAP_PAGE_BYTES != 0 || memory_is_readable(place))) word = word_at(place);
         else if (!memory_fetch(&word, place, sizeof word)) return 0;
-        is_beyond |= outermost_is_first_call(word);
-        if (is_no_code(word, bounds)) continue;
-        const uintptr_t start = called_function(word);
-        if (start == 0 || loader_guess(word) != GUESS_CODE || !is_return_address(word)) continue;
-        if (loader_guess(start) != GUESS_CODE || cfi_has_entry(start)) continue;
-        struct measured measured;
-        if (!measure_frame(start, state->pc, is_return, &measured)) continue;
-        const uint64_t rule = rule_for_place(&measured, state, place, bounds->high);
+        is_beyond |= outermost_is_first_call(machine_strip(word));
+        const uint64_t rule = rule_by_word(state, is_return, place, word, bounds);
         if (rule != 0) return rule;
     }
     return 0;
