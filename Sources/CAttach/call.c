@@ -56,6 +56,11 @@ static int restore(struct attach_thread *thread) {
     return result < 0 ? result : written;
 }
 
+/* SIGSTOP can't be blocked: the thread gets it at its release. */
+static void postpone(struct attach_thread *thread, int status) {
+    if (status >> 16 == 0 && WSTOPSIG(status) == SIGSTOP) thread->is_to_stop = true;
+}
+
 /* Restores a thread from any other kind of stop. */
 static int put_back(struct attach_thread *thread) {
     int status;
@@ -64,6 +69,7 @@ static int put_back(struct attach_thread *thread) {
         if (ptrace(PTRACE_CONT, thread->tid, 0, 0) != 0) return -errno;
         int waited = attach_wait(thread->tid, &status, CALL_NS);
         if (waited <= 0) return waited == 0 ? -ETIMEDOUT : waited;
+        postpone(thread, status);
     } while (status >> 16 != PTRACE_EVENT_STOP);
     return restore(thread);
 }
@@ -74,6 +80,7 @@ static void abandon(struct attach_thread **thread) {
     pid_t tid = (*thread)->tid;
     if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) == 0 && attach_wait(tid, &status, CALL_NS) > 0) {
         ptrace(PTRACE_SETOPTIONS, tid, 0, 0);
+        if ((*thread)->is_to_stop) syscall(SYS_tkill, tid, SIGSTOP);
         ptrace(PTRACE_DETACH, tid, 0, 0);
     }
     attach_end(*thread);
@@ -116,6 +123,7 @@ static int run_system_call(struct attach_thread **at, const struct user_regs_str
             result = put_back(thread);
             return result < 0 ? result : -EFAULT;
         }
+        postpone(thread, status);
         if (WSTOPSIG(status) != SYSTEM_CALL_STOP) continue;
         is_inside = !is_inside;
         if (is_inside) continue;
@@ -144,6 +152,7 @@ static int run_call(struct attach_thread **at, const struct user_regs_struct *re
                 result = put_back(thread);
                 return result < 0 ? result : -EFAULT;
             }
+            postpone(thread, status);
             if (ptrace(PTRACE_CONT, thread->tid, 0, 0) != 0) return -errno;
         }
         if (found < 0 && errno != EINTR) return -ESRCH;

@@ -91,8 +91,7 @@ static bool is_waiting(int64_t number) {
 }
 
 struct frame_state attach_frame_state(const struct attach_thread *thread) {
-    return (struct frame_state){.pid = thread->plan.pid,
-        .tid = thread->tid,
+    return (struct frame_state){.tid = thread->tid,
         .code = {thread->plan.system_call, thread->plan.signal_return},
         .mask = thread->mask,
         .saved = &thread->saved,
@@ -125,7 +124,7 @@ static enum attach_state state_of(struct attach_thread *thread, int status) {
     const struct frame_state state = attach_frame_state(thread);
     if (!frame_can_hold(&state)) return ATTACH_IN_VECTORS;
     if (ptrace(PTRACE_GETSIGMASK, thread->tid, 8ul, &thread->mask) != 0) return ATTACH_STOPPED;
-    if (registers_is_in_sequence(plan->pid, thread->tid, &thread->saved, &thread->before)) return ATTACH_IN_SEQUENCE;
+    if (registers_is_in_sequence(thread->tid, &thread->saved, &thread->before)) return ATTACH_IN_SEQUENCE;
     const int64_t call = registers_call(&thread->saved, &thread->before);
     const uint64_t at = registers_instruction(&thread->saved), stack = registers_stack(&thread->saved);
     if (call >= 0) {
@@ -151,6 +150,7 @@ static void let_go(struct attach_thread *thread, int status) {
     } else if (signal != 0) {
         registers_deliver(thread->tid, signal);
     }
+    if (thread->is_to_stop) syscall(SYS_tkill, thread->tid, SIGSTOP);
     ptrace(PTRACE_DETACH, thread->tid, 0, (long)signal);
 }
 

@@ -16,6 +16,7 @@ struct attach_thread {
     pid_t tid;
     struct user_regs_struct saved;
     struct registers_before before; /* the system call in which it waited */
+    bool is_to_stop;                /* a SIGSTOP came during a call: it is sent again afterwards */
     bool is_used;                   /* it has made a call of ours */
     uint64_t mask;                  /* its blocked signals */
     uint8_t vectors[REGISTERS_VECTORS_MOST] __attribute__((aligned(64)));

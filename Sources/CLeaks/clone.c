@@ -16,11 +16,21 @@
 
 static bool is_usable(const struct tracee *thread) { return thread->is_seized && thread->is_trapped; }
 
+/* Whether the kernel hands the thread's calls to a handler of its own (syscall user dispatch: Wine, emulators). */
+static bool is_dispatched(pid_t tid) {
+    struct {
+        uint64_t mode, selector, offset, length;
+    } dispatch = {0};
+    return ptrace(0x4211 /* PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG */, tid, sizeof dispatch, &dispatch) == 0
+        && dispatch.mode != 0;
+}
+
 /* Whether the thread is where it can't be led elsewhere unnoticed: in a restartable sequence, or in a call by the same
  * instruction, where the kernel might take our call for the one to begin again. */
-static bool is_tied(const struct leaks_stop *stop, const struct tracee *thread, const struct leaks_code *code) {
+static bool is_tied(const struct tracee *thread, const struct leaks_code *code) {
     return registers_instruction(&thread->saved) == code->system_call
-        || registers_is_in_sequence(stop->pid, thread->shown.tid, &thread->saved, &thread->before);
+        || registers_is_in_sequence(thread->shown.tid, &thread->saved, &thread->before)
+        || is_dispatched(thread->shown.tid);
 }
 
 /*
@@ -38,7 +48,7 @@ static int begin(struct leaks_stop *stop, const struct leaks_code *code, const u
             if (!is_usable(thread) || (thread->shown.in_system_call != 0) != (way == IN_CALL || way == ANY_IN_CALL))
                 continue;
             const uint64_t floor = way <= FRAMED ? floors[i] : 0;
-            if ((way <= FRAMED && floor == 0) || is_tied(stop, thread, code)) continue;
+            if ((way <= FRAMED && floor == 0) || is_tied(thread, code)) continue;
             result = inject_begin(stop, thread, code, floor, number, arguments);
             if (result == -ESRCH) thread->is_seized = false;
             if (result == 0) stop->injected = i;
@@ -72,7 +82,7 @@ pid_t leaks_clone_finish(struct leaks_stop *stop) {
         int first;
         if (leaks_wait(clone, &first)) ptrace(PTRACE_SETOPTIONS, clone, 0, PTRACE_O_EXITKILL);
         else clone = -ESRCH;
-    } else if (WSTOPSIG(status) == SYSTEM_CALL_STOP) {
+    } else if (!inject_postpone(thread, status) && WSTOPSIG(status) == SYSTEM_CALL_STOP) {
         struct user_regs_struct registers;
         if (registers_read(tid, &registers) == 0 && registers_result(&registers) < 0)
             clone = (pid_t)registers_result(&registers);

@@ -103,7 +103,7 @@ int frame_write(const struct frame_state *state, struct frame_place place, const
         memcpy(record + sizeof head, &length, sizeof length);
         memcpy(record + 16, state->vectors + 16, more - 16);
     }
-    return frame_copy(state->pid, place.frame, &frame, sizeof frame) == sizeof frame ? 0 : -EFAULT;
+    return frame_copy(state->tid, place.frame, &frame, sizeof frame) == sizeof frame ? 0 : -EFAULT;
 }
 
 void frame_set_system_call(struct user_regs_struct *registers, const struct leaks_code *code, uint64_t frame,

@@ -61,7 +61,7 @@ int frame_write(const struct frame_state *state, struct frame_place place, const
     memcpy(&words.features, state->vectors + VECTOR_WORDS_AT, sizeof words.features);
     memcpy(area + VECTOR_WORDS_AT, &words, sizeof words);
     memcpy(area + state->vector_bytes, &(uint32_t){VECTOR_MAGIC_2}, 4);
-    if (frame_copy(state->pid, place.vectors, area, state->vector_bytes + 4) != (ssize_t)state->vector_bytes + 4)
+    if (frame_copy(state->tid, place.vectors, area, state->vector_bytes + 4) != (ssize_t)state->vector_bytes + 4)
         return -EFAULT;
     const struct user_regs_struct r = *registers;
     struct frame frame = {.return_address = state->code.signal_return,
@@ -91,7 +91,7 @@ int frame_write(const struct frame_state *state, struct frame_place place, const
             .ss = (uint16_t)r.ss,
             .vectors = place.vectors,
             .mask = state->mask}};
-    return frame_copy(state->pid, place.frame, &frame, sizeof frame) == sizeof frame ? 0 : -EFAULT;
+    return frame_copy(state->tid, place.frame, &frame, sizeof frame) == sizeof frame ? 0 : -EFAULT;
 }
 
 void frame_set_system_call(struct user_regs_struct *registers, const struct leaks_code *code, uint64_t frame,

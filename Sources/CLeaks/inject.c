@@ -33,16 +33,22 @@ bool leaks_wait(pid_t tid, int *status) {
     }
 }
 
-ssize_t frame_copy(pid_t pid, uint64_t address, const void *buffer, size_t count) {
+bool inject_postpone(struct tracee *thread, int status) {
+    if (status >> 16 != 0 || WSTOPSIG(status) != SIGSTOP) return false;
+    return thread->is_to_stop = true;
+}
+
+ssize_t frame_copy(pid_t tid, uint64_t address, const void *buffer, size_t count) {
     struct iovec here = {(void *)(uintptr_t)buffer, count}, there = {(void *)(uintptr_t)address, count};
-    ssize_t done = process_vm_writev(pid, &here, 1, &there, 1, 0);
+    ssize_t done = process_vm_writev(tid, &here, 1, &there, 1, 0);
     return done < 0 ? -errno : done;
 }
 
 /* Gives the stack back what was in it. */
 static void put_stack_back(struct leaks_stop *stop) {
     struct injection *injection = &stop->injection;
-    if (injection->under != NULL) frame_copy(stop->pid, injection->under_at, injection->under, injection->under_bytes);
+    const pid_t tid = stop->threads[stop->injected].shown.tid;
+    if (injection->under != NULL) frame_copy(tid, injection->under_at, injection->under, injection->under_bytes);
     free(injection->under);
     injection->under = NULL;
 }
@@ -51,8 +57,7 @@ static void put_stack_back(struct leaks_stop *stop) {
 static int write_frames(struct leaks_stop *stop, const struct tracee *thread, const struct leaks_code *code,
     uint64_t floor, struct frame_place *home, struct frame_place *child) {
     struct injection *injection = &stop->injection;
-    const struct frame_state state = {.pid = stop->pid,
-        .tid = thread->shown.tid,
+    const struct frame_state state = {.tid = thread->shown.tid,
         .code = *code,
         .mask = injection->mask,
         .saved = &thread->saved,
@@ -74,7 +79,7 @@ static int write_frames(struct leaks_stop *stop, const struct tracee *thread, co
     if (injection->under == NULL) return -EFAULT;
     struct iovec here = {injection->under, injection->under_bytes};
     struct iovec there = {(void *)(uintptr_t)injection->under_at, injection->under_bytes};
-    if (process_vm_readv(stop->pid, &here, 1, &there, 1, 0) != (ssize_t)injection->under_bytes) {
+    if (process_vm_readv(thread->shown.tid, &here, 1, &there, 1, 0) != (ssize_t)injection->under_bytes) {
         free(injection->under);
         injection->under = NULL;
         return -EFAULT;
@@ -114,7 +119,9 @@ int inject_begin(struct leaks_stop *stop, struct tracee *thread, const struct le
         return -error;
     }
     int status;
-    if (!leaks_wait(tid, &status)) return -ESRCH;
+    do {
+        if (!leaks_wait(tid, &status)) return -ESRCH;
+    } while (inject_postpone(thread, status) && ptrace(PTRACE_SYSCALL, tid, 0, 0) == 0);
     if (WSTOPSIG(status) == SYSTEM_CALL_STOP) return 0;
     /* It stopped for another reason before the call: nothing has happened yet. */
     int result = inject_end(stop, status >> 16 != PTRACE_EVENT_STOP);
@@ -123,20 +130,22 @@ int inject_begin(struct leaks_stop *stop, struct tracee *thread, const struct le
 
 /* Runs the thread into the kind of stop in which it was found: there the kernel restarts the call that the interruption
  * ended. */
-static int run_to_stop(pid_t tid) {
+static int run_to_stop(struct tracee *thread) {
+    const pid_t tid = thread->shown.tid;
     int status;
     if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) != 0 || ptrace(PTRACE_CONT, tid, 0, 0) != 0) return -errno;
     for (;;) {
         if (!leaks_wait(tid, &status)) return -ESRCH;
         if (status >> 16 == PTRACE_EVENT_STOP) return 0;
+        inject_postpone(thread, status);
         if (ptrace(PTRACE_CONT, tid, 0, 0) != 0) return -errno;
     }
 }
 
 int inject_end(struct leaks_stop *stop, bool is_in_call) {
-    const struct tracee *thread = &stop->threads[stop->injected];
+    struct tracee *thread = &stop->threads[stop->injected];
     const pid_t tid = thread->shown.tid;
-    int result = is_in_call ? run_to_stop(tid) : 0;
+    int result = is_in_call ? run_to_stop(thread) : 0;
     if (result == 0) {
         /* The registers come last: until then the frame has the same state. The stack comes behind them. */
         const struct user_regs_struct resumed = registers_resumed(tid, &thread->saved, &thread->before, true);

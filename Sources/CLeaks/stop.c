@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -249,20 +250,6 @@ int leaks_stop_all(pid_t pid, struct leaks_stop **out) {
     return settle(stop, result, out);
 }
 
-int leaks_stop_one(pid_t pid, pid_t tid, struct leaks_stop **out) {
-    struct leaks_stop *stop = new_stop(pid);
-    if (stop == NULL) return -ENOMEM;
-    stop->began_ns = leaks_now();
-    int result = ptrace(PTRACE_SEIZE, tid, 0, 0) == 0 ? 0 : -errno;
-    if (result == 0) {
-        struct tracee *thread = add(stop, tid);
-        if (thread == NULL) ptrace(PTRACE_DETACH, tid, 0, 0);
-        else thread->is_seized = true;
-        result = thread == NULL ? -ENOMEM : stop_from(stop, 0);
-    }
-    return settle(stop, result, out);
-}
-
 int leaks_held(pid_t pid, const pid_t *tids, size_t count, struct leaks_stop **out) {
     struct leaks_stop *stop = calloc(1, sizeof *stop);
     if (stop == NULL) return -ENOMEM;
@@ -291,6 +278,7 @@ static void release(struct tracee *thread, struct leaks_turn *turn) {
     } else if (thread->signal != 0) {
         registers_deliver(thread->shown.tid, thread->signal);
     }
+    if (thread->is_to_stop) syscall(SYS_tkill, thread->shown.tid, SIGSTOP);
     ptrace(PTRACE_DETACH, thread->shown.tid, 0, (long)thread->signal);
     leaks_turn_end(turn, takes);
 }

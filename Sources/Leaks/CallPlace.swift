@@ -36,26 +36,33 @@ extension Snapshot {
     /// For each stopped thread the lowest address of its own stack; 0 if it runs on memory that may be no stack, or a
     /// small one: a coroutine's, or a signal handler's.
     ///
-    /// - Complexity: O(threads · log mappings)
+    /// - Complexity: O(threads · (threads + log mappings))
     static func stackFloors(_ stop: OpaquePointer, _ mappings: [AddressMapping]) -> [UInt64] {
-        (0 ..< leaks_thread_count(stop)).map { index in
-            guard let thread = leaks_thread_at(stop, index)?.pointee, thread.is_stopped != 0,
-                let mapping = mapping(at: thread.stack_pointer, in: mappings), mapping.isReadable, mapping.isWritable,
-                !mapping.isShared, !mapping.isFile,
-                // libc puts a thread's descriptor at the end of its stack.
-                mapping.path == "[stack]"
-                    || (mapping.range.contains(thread.thread_pointer) && thread.thread_pointer > thread.stack_pointer)
+        let threads = (0 ..< leaks_thread_count(stop)).map { leaks_thread_at(stop, $0)?.pointee }
+        let descriptors = threads.compactMap { $0?.thread_pointer }
+        return threads.map { thread in
+            guard let thread, thread.is_stopped != 0, let number = place(of: thread.stack_pointer, in: mappings)
             else { return 0 }
-            return mapping.range.lowerBound
+            let mapping = mappings[number], range = mapping.range
+            guard mapping.isReadable, mapping.isWritable, !mapping.isShared, !mapping.isFile else { return 0 }
+            if mapping.path == "[stack]" { return range.lowerBound }
+            // libc puts a thread's descriptor at the end of its stack, and a page that nobody may use below. The kernel
+            // joins neighbours: with two threads in it the mapping is a pool of the program's, and may hold anything.
+            guard range.contains(thread.thread_pointer), thread.thread_pointer > thread.stack_pointer, number > 0,
+                case let guarding = mappings[number - 1], guarding.range.upperBound == range.lowerBound,
+                !guarding.isReadable, !guarding.isWritable,
+                descriptors.count(where: { range.contains($0) }) == 1
+            else { return 0 }
+            return range.lowerBound
         }
     }
 
-    private static func mapping(at address: UInt64, in mappings: [AddressMapping]) -> AddressMapping? {
+    private static func place(of address: UInt64, in mappings: [AddressMapping]) -> Int? {
         var low = 0, high = mappings.count
         while low < high {
             let middle = (low + high) / 2
             if mappings[middle].range.upperBound <= address { low = middle + 1 } else { high = middle }
         }
-        return low < mappings.count && mappings[low].range.contains(address) ? mappings[low] : nil
+        return low < mappings.count && mappings[low].range.contains(address) ? low : nil
     }
 }

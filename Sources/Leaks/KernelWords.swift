@@ -32,14 +32,12 @@ func readKernelWords(of processID: pid_t) -> [KernelWord] {
 
 private func timersPath(_ processID: pid_t) -> String { "/proc/\(processID)/timers" }
 
-/// The timers, if the kernel does not show them: one without CONFIG_CHECKPOINT_RESTORE lacks the file.
+/// The timers, if they can't be read: Linux without CONFIG_CHECKPOINT_RESTORE lacks the file.
 func unreadTimers(of processID: pid_t) -> [Shortfall] {
     if procFile(timersPath(processID)) != nil { return [] }
-    return [
-        Shortfall(
-            what: "the values of timers (timer_create): \(timersPath(processID)) can't be read. Linux has it with "
-                + "CONFIG_CHECKPOINT_RESTORE alone")
-    ]
+    let why =
+        procFile("/proc/self/timers") == nil ? "Linux has it with CONFIG_CHECKPOINT_RESTORE alone" : "has it ended?"
+    return [Shortfall(what: "the values of timers (timer_create): \(timersPath(processID)) can't be read: \(why)")]
 }
 
 // "tfd:        5 events:       19 data:     55d0c0a2b2a0  pos:0 ino:5d sdev:f"

@@ -101,22 +101,18 @@ package final class Snapshot {
     static func end(clone: pid_t, of processID: pid_t, _ code: leaks_code) -> CInt {
         let inner = statusLine("NSpid:", of: clone)?.last.flatMap { pid_t($0) } ?? clone
         leaks_kill_clone(clone)
-        let mappings = procFile("/proc/\(processID)/maps").map(parseMaps) ?? []
         var code = code, stop: OpaquePointer?
-        /// 0: it has waited; nil: the thread is not fit for it.
-        func wait(_ stopped: CInt, needsFloor: Bool) -> CInt? {
-            guard stopped == 0, let held = stop else { return stopped }
-            defer { _ = leaks_go_on(held) }
-            let floors = stackFloors(held, mappings)
-            return needsFloor && floors.allSatisfy { $0 == 0 } ? nil : leaks_wait_for(held, inner, &code, floors)
-        }
-        // One thread with room on its stack is enough, and the others run on.
-        if code.signal_return != 0 {
-            let threads = (try? namesInDirectory(FilePath("/proc/\(processID)/task"))) ?? []
-            for thread in threads.compactMap({ pid_t($0.string) }).sorted().prefix(8)
-            where wait(leaks_stop_one(processID, thread, &stop), needsFloor: true) == 0 { return 0 }
-        }
-        return wait(leaks_stop_all(processID, &stop), needsFloor: false) ?? -EAGAIN
+        // All of them: another thread might use the bytes of a stack that are written meanwhile.
+        let stopped = leaks_stop_all(processID, &stop)
+        guard stopped == 0, let stop else { return stopped }
+        defer { _ = leaks_go_on(stop) }
+        return leaks_wait_for(stop, inner, &code, stackFloors(stop, mappings(of: processID)))
+    }
+
+    /// Those of the process now. The main thread may have ended, and then has no memory.
+    static func mappings(of processID: pid_t) -> [AddressMapping] {
+        let thread = Presence.livingThread(of: UInt32(bitPattern: processID)).map { pid_t(bitPattern: $0) }
+        return procFile("/proc/\(thread ?? processID)/maps").map(parseMaps) ?? []
     }
 
     deinit { finish() }

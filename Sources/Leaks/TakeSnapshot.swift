@@ -5,6 +5,7 @@ import CLeaks
 import Glibc
 import HeapImage
 import Proc
+import SystemPackage
 import Text
 
 /// How a running program is read.
@@ -60,8 +61,8 @@ extension Snapshot {
         try image.refresh()
         let map = LiveMapCopy(image)
         map.prepare()
-        let isFiltered = hasSeccompFilter(thread)
-        var code = isFiltered ? leaks_code() : callCode(of: thread)
+        let obstacle = obstacleToClone(processID)
+        var code = obstacle != nil ? leaks_code() : callCode(of: thread)
         var pending: PendingData? = PendingData(of: processID)
         notes += pending?.notes ?? []
         var stop: OpaquePointer?
@@ -76,8 +77,8 @@ extension Snapshot {
         let mappings = parseMaps(maps)
         let live = LiveMemory(pid: thread)
         var cloning: CInt = -ENOSYS
-        if isFiltered {
-            notes.append("the program has a seccomp filter, which might kill it for a clone")
+        if let obstacle {
+            notes.append(obstacle)
         } else if code.system_call != 0 {
             cloning = leaks_clone_begin(stop, &code, stackFloors(stop, mappings))
         }
@@ -129,7 +130,7 @@ extension Snapshot {
                 throw LeaksError("\(processID): can't be cloned (\(String(cString: strerror(-clone))))")
             }
             notes.append(
-                "no snapshot could be made\(isFiltered ? "" : " (\(String(cString: strerror(-clone))))"): the program "
+                "no snapshot could be made\(obstacle != nil ? "" : " (\(String(cString: strerror(-clone))))"): the program "
                     + "stood still while all its memory was read"
             )
             memory = live
@@ -225,8 +226,30 @@ extension Snapshot {
         return inodes
     }
 
-    private static func hasSeccompFilter(_ thread: pid_t) -> Bool {
-        statusLine("Seccomp:", of: thread)?.first.map { $0 != "0" } ?? false
+    /// Why no thread of the program should be made to clone; nil: nothing speaks against it. Each thread may have a
+    /// filter of its own, and another namespace for its children.
+    ///
+    /// - Complexity: reads a file and two links for each thread.
+    private static func obstacleToClone(_ processID: pid_t) -> String? {
+        let threads = (try? namesInDirectory(FilePath("/proc/\(processID)/task"))) ?? []
+        for thread in threads.compactMap({ pid_t($0.string) }) {
+            if let mode = statusLine("Seccomp:", of: thread)?.first, mode != "0" {
+                return "the program has a seccomp filter, which might kill it for a clone"
+            }
+            // A thread that has ended has no children's.
+            if let own = link("/proc/\(processID)/task/\(thread)/ns/pid"),
+                let childrens = link("/proc/\(processID)/task/\(thread)/ns/pid_for_children"), own != childrens
+            {
+                return "the program's next child begins a PID namespace, which a clone would end"
+            }
+        }
+        return nil
+    }
+
+    private static func link(_ path: String) -> String? {
+        var target = [CChar](repeating: 0, count: 64)
+        let count = readlink(path, &target, 63)
+        return count > 0 ? String(decoding: target[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
     }
 }
 

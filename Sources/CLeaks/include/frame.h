@@ -17,7 +17,7 @@
 
 /* What a frame is made of. */
 struct frame_state {
-    pid_t pid, tid;
+    pid_t tid; /* its memory is read and written by this number: the main thread may have ended */
     struct leaks_code code; /* both places are needed */
     uint64_t mask;          /* its blocked signals */
     const struct user_regs_struct *saved;
@@ -53,7 +53,7 @@ int frame_write(const struct frame_state *state, struct frame_place place, const
 void frame_set_system_call(struct user_regs_struct *registers, const struct leaks_code *code, uint64_t frame,
     long number, const uint64_t arguments[6]);
 
-/* Writes memory of another process. Returns the number of bytes, or a negative errno. */
-ssize_t frame_copy(pid_t pid, uint64_t address, const void *buffer, size_t count);
+/* Writes memory of a thread's process. Returns the number of bytes, or a negative errno. */
+ssize_t frame_copy(pid_t tid, uint64_t address, const void *buffer, size_t count);
 
 #endif

@@ -40,8 +40,6 @@ struct leaks_stop; /* a process's threads, while they are stopped */
  * mode), -ENOTSUP (this processor is not supported), -EAGAIN (no thread stopped).
  */
 int leaks_stop_all(pid_t pid, struct leaks_stop **stop);
-/* Stops one thread of it; the others run on. */
-int leaks_stop_one(pid_t pid, pid_t tid, struct leaks_stop **stop);
 size_t leaks_thread_count(const struct leaks_stop *stop);
 const struct leaks_thread *leaks_thread_at(const struct leaks_stop *stop, size_t index);
 const char *leaks_register_name(size_t number);
