@@ -14,7 +14,8 @@
  */
 int inject_begin(struct leaks_stop *stop, struct tracee *thread, const struct leaks_code *code, uint64_t floor,
     long number, const uint64_t arguments[4]);
-/* Whether a thread that makes a call of ours has stopped at a SIGSTOP, which can't be blocked: it gets it at its release. */
+/* Whether a thread that makes a call of ours has stopped at a SIGSTOP, which can't be blocked: it gets that at its
+ * release. */
 bool inject_postpone(struct tracee *thread, int status);
 /* Lets the injected call finish, and stops the thread where it was, with its old registers, signal mask and stack. */
 int inject_end(struct leaks_stop *stop, bool is_in_call);

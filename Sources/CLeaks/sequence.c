@@ -9,8 +9,7 @@ static bool copy(pid_t tid, uint64_t address, void *buffer, size_t count) {
     return process_vm_readv(tid, &here, 1, &there, 1, 0) == (ssize_t)count;
 }
 
-bool registers_is_in_sequence(
-    pid_t tid, const struct user_regs_struct *saved, const struct registers_before *before) {
+bool registers_is_in_sequence(pid_t tid, const struct user_regs_struct *saved, const struct registers_before *before) {
     struct {
         uint64_t pointer;
         uint32_t size, signature, flags, padding;

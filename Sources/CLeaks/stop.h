@@ -16,7 +16,7 @@ struct tracee {
     struct registers_before before;
     uint8_t *vectors;
     unsigned vector_kind;
-    int signal; /* it stopped at the delivery of this signal, and is resumed with it; 0: none */
+    int signal;      /* it stopped at the delivery of this signal, and is resumed with it; 0: none */
     bool is_to_stop; /* a SIGSTOP came during a call of ours: it is sent again afterwards */
     bool is_seized;
     bool is_trapped; /* stopped by PTRACE_INTERRUPT, not by a signal or job control */

@@ -130,8 +130,8 @@ extension Snapshot {
                 throw LeaksError("\(processID): can't be cloned (\(String(cString: strerror(-clone))))")
             }
             notes.append(
-                "no snapshot could be made\(obstacle != nil ? "" : " (\(String(cString: strerror(-clone))))"): the program "
-                    + "stood still while all its memory was read"
+                "no snapshot could be made\(obstacle != nil ? "" : " (\(String(cString: strerror(-clone))))"): the "
+                    + "program stood still while all its memory was read"
             )
             memory = live
         }
@@ -236,10 +236,10 @@ extension Snapshot {
             if let mode = statusLine("Seccomp:", of: thread)?.first, mode != "0" {
                 return "the program has a seccomp filter, which might kill it for a clone"
             }
-            // A thread that has ended has no children's.
-            if let own = link("/proc/\(processID)/task/\(thread)/ns/pid"),
-                let childrens = link("/proc/\(processID)/task/\(thread)/ns/pid_for_children"), own != childrens
-            {
+            // One without a process in it yet can't be read; nor can that of a thread that has ended.
+            let namespaces = ["pid", "pid_for_children"].map { link("/proc/\(processID)/task/\(thread)/ns/\($0)") }
+            let isOver = statusLine("State:", of: thread).map { ["Z", "X"].contains($0.first) } ?? true
+            if !isOver && namespaces[0] != nil && namespaces[0] != namespaces[1] {
                 return "the program's next child begins a PID namespace, which a clone would end"
             }
         }

@@ -17,7 +17,7 @@
 
 /* What a frame is made of. */
 struct frame_state {
-    pid_t tid; /* its memory is read and written by this number: the main thread may have ended */
+    pid_t tid;              /* its memory is read and written by this number: the main thread may have ended */
     struct leaks_code code; /* both places are needed */
     uint64_t mask;          /* its blocked signals */
     const struct user_regs_struct *saved;

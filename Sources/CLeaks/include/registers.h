@@ -56,8 +56,7 @@ int64_t registers_call(const struct user_regs_struct *registers, const struct re
  * system call. True also for calls that registers_call does not know. */
 bool registers_is_in_call(pid_t tid, const struct user_regs_struct *registers, const struct registers_before *before);
 /* Whether the thread is in a restartable sequence (rseq). Changed registers would break that unnoticed. */
-bool registers_is_in_sequence(
-    pid_t tid, const struct user_regs_struct *saved, const struct registers_before *before);
+bool registers_is_in_sequence(pid_t tid, const struct user_regs_struct *saved, const struct registers_before *before);
 /* The number of the call that a thread is in at its end (PTRACE_EVENT_EXIT); negative: in none, or unreadable. */
 int64_t registers_ending_call(pid_t tid);
 /* TPIDR_EL0 or the base of FS; 0: unreadable. */
