@@ -254,7 +254,9 @@ test-older-glibc: packages
 
 # Other systems, other ways to link and to install, and stacks of interpreters, each a script of test-everywhere.d, as
 # far as this machine can run it: PARTS=aarch64 chooses, STACKS and KILLS say how much.
-test-everywhere: packages
+test-everywhere:
+	@scripts/test-everywhere --check $(PARTS)
+	@$(MAKE) --no-print-directory packages
 	@scripts/install-packages --everywhere
 	@$(MAKE) --no-print-directory all
 	@STACKS=$(if $(filter command,$(firstword $(origin STACKS))),$(STACKS)) \
