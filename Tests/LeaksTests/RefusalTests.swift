@@ -57,15 +57,18 @@ import Testing
         #expect(try contents("/proc/\(watched.pid)/status").contains("State:\tS"))
     }
 
-    // A process may be traced and hold a filter that lets no clone pass: it is read where it stands, and that is said.
-    @Test func aSeccompFilterKeepsTheProgramInPlace() throws {
-        let watched = try Watched([try leaksProgram("filtered")])
+    // A process may be traced and hold a filter that lets no clone pass, in any of its threads; or its next child begins
+    // a PID namespace, which root may make. It is read where it stands, and that is said.
+    @Test(arguments: ["main", "thread", "namespace"]) func whomACloneWouldHarm(how: String) throws {
+        if how == "namespace" && getuid() != 0 { return }
+        let watched = try Watched([try leaksProgram("filtered"), how])
         let outcome = try watched.leaks()
         #expect(
-            outcome.exitStatus == 0 && outcome.output.contains("seccomp")
+            outcome.exitStatus == 0 && outcome.output.contains(how == "namespace" ? "PID namespace" : "seccomp")
                 && outcome.output.contains("stood still while"), "\(outcome)")
         #expect(try watched.rows().sum("definite") == [1, 1234])
-        #expect(try contents("/proc/\(watched.pid)/status").contains("State:\tS"))
+        kill(watched.pid, SIGTERM)
+        #expect(try watched.running.wait().exitStatus == 0)
     }
 
     @Test func wrongArguments() throws {
