@@ -57,8 +57,8 @@ import Testing
         #expect(try contents("/proc/\(watched.pid)/status").contains("State:\tS"))
     }
 
-    // A process may be traced and hold a filter that lets no clone pass, in any of its threads; or its next child begins
-    // a PID namespace, which root may make. It is read where it stands, and that is said.
+    // A process may be traced and hold a filter that lets no clone pass, in any thread; or its next child begins a
+    // PID namespace, which root may make. It is read where it stands, and that is said.
     @Test(arguments: ["main", "thread", "namespace"]) func whomACloneWouldHarm(how: String) throws {
         if how == "namespace" && getuid() != 0 { return }
         let watched = try Watched([try leaksProgram("filtered"), how])
