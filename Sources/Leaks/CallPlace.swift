@@ -36,10 +36,15 @@ extension Snapshot {
     /// For each stopped thread the lowest address of its own stack; 0 if it runs on memory that may be no stack, or a
     /// small one: a coroutine's, or a signal handler's.
     ///
-    /// - Complexity: O(threads · (threads + log mappings))
+    /// - Complexity: O(threads · log mappings)
     static func stackFloors(_ stop: OpaquePointer, _ mappings: [AddressMapping]) -> [UInt64] {
         let threads = (0 ..< leaks_thread_count(stop)).map { leaks_thread_at(stop, $0)?.pointee }
-        let descriptors = threads.compactMap { $0?.thread_pointer }
+        var descriptors: [Int: Int] = [:]
+        for thread in threads {
+            if let thread, let number = place(of: thread.thread_pointer, in: mappings) {
+                descriptors[number, default: 0] += 1
+            }
+        }
         return threads.map { thread in
             guard let thread, thread.is_stopped != 0, let number = place(of: thread.stack_pointer, in: mappings)
             else { return 0 }
@@ -51,7 +56,7 @@ extension Snapshot {
             guard range.contains(thread.thread_pointer), thread.thread_pointer > thread.stack_pointer, number > 0,
                 case let guarding = mappings[number - 1], guarding.range.upperBound == range.lowerBound,
                 !guarding.isReadable, !guarding.isWritable,
-                descriptors.count(where: { range.contains($0) }) == 1
+                descriptors[number] == 1
             else { return 0 }
             return range.lowerBound
         }

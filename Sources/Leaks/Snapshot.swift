@@ -8,7 +8,6 @@ import CLeaks
 import Glibc
 import HeapImage
 import Proc
-import SystemPackage
 import Text
 
 /// A thread at the snapshot's instant.

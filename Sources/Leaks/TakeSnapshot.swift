@@ -238,8 +238,10 @@ extension Snapshot {
             }
             // One without a process in it yet can't be read; nor can that of a thread that has ended.
             let namespaces = ["pid", "pid_for_children"].map { link("/proc/\(processID)/task/\(thread)/ns/\($0)") }
-            let isOver = statusLine("State:", of: thread).map { ["Z", "X"].contains($0.first) } ?? true
-            if !isOver && namespaces[0] != nil && namespaces[0] != namespaces[1] {
+            if namespaces[0] != nil, namespaces[0] != namespaces[1],
+                let state = statusLine("State:", of: thread)?.first,
+                !["Z", "X"].contains(state)
+            {
                 return "the program's next child begins a PID namespace, which a clone would end"
             }
         }
