@@ -90,6 +90,12 @@ final class Attached {
         return try answer()
     }
 
+    /// Until each thread of `churn` has allocated at least 64 times from here on. Between the two orders that it
+    /// answers to, a thread runs its loop once.
+    func churnOn() throws {
+        for _ in 0 ..< 2 { _ = try ask("epoch 1") }
+    }
+
     func wait() throws -> Outcome {
         isOver = true
         return try running.wait()

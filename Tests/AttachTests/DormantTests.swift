@@ -340,6 +340,7 @@ import Testing
         #expect(outcome.messages.contains("nothing was stopped"), "\(outcome)")
         kill(tracer.pid, SIGTERM)
         _ = try tracer.wait()
+        try program.churnOn()
         #expect(try program.detach().held(0 ... UInt64.max).blocks > 0)
         #expect(try program.ask("quit") == "damaged 0")
     }

@@ -23,6 +23,7 @@ import Testing
         try program.attach()
         #expect(runDirectories(for: program.scratch).count == 1)
         let image = program.scratch.file("images/churn.\(program.pid).heap")
+        try program.churnOn()
         kill(program.pid, SIGKILL)
         _ = try program.wait()
         let last = try program.heaprun("--detach")

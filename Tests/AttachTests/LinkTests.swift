@@ -25,6 +25,7 @@ import Testing
         let name = "churn.\(program.pid).heap"
         #expect(try names(program) == [name])
         #expect(isLink(program, name))
+        try program.churnOn()
         let running = try report(program)
         #expect(running.exitStatus == 0 && running.output.contains("running"), "\(running)")
         kill(program.pid, SIGKILL)
