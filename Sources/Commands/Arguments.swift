@@ -19,6 +19,22 @@ package struct ByteCount: ExpressibleByArgument, Sendable {
     package var defaultValueDescription: String { text }
 }
 
+/// The size of a kernel's pages: a power of two, 1K to 1M.
+package struct PageSize: ExpressibleByArgument, Sendable {
+    package let bytes: UInt64
+
+    package init() { bytes = 4096 }
+
+    package init?(argument: String) {
+        guard let bytes = byteCount(argument), (1 << 10 ... 1 << 20).contains(bytes), bytes & (bytes - 1) == 0 else {
+            return nil
+        }
+        self.bytes = bytes
+    }
+
+    package var defaultValueDescription: String { "\(bytes >> 10)K" }
+}
+
 /// A length of time: 250ms, 90s, 5m, 2h, 3d.
 package struct Duration: ExpressibleByArgument, Sendable {
     package let seconds: Double

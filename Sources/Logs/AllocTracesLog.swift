@@ -30,9 +30,9 @@ struct AllocTracesLog: LogFormat {
 
     init() {}
 
-    init(file: String, cache: SlabCache?) {
+    init(file: String, kernel: KernelFacts) {
         isOwn = file.hasPrefix("/sys/")
-        if let cache {
+        if let cache = kernel.cache {
             objectBytes = cache.objectBytes
             isGiven = true
             return

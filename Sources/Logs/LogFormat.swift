@@ -50,8 +50,8 @@ struct LogLine {
 /// A reader of one format.
 protocol LogFormat: SendableMetatype {
     init()
-    /// A reader of the log with the name `file`. `cache` is the slab cache that the user named.
-    init(file: String, cache: SlabCache?)
+    /// A reader of the log with the name `file`.
+    init(file: String, kernel: KernelFacts)
     /// The word of `--input`.
     static var name: String { get }
     /// True if a line has words that occur only in logs of this kind.
@@ -85,7 +85,7 @@ protocol LogFormat: SendableMetatype {
 }
 
 extension LogFormat {
-    init(file: String, cache: SlabCache?) { self.init() }
+    init(file: String, kernel: KernelFacts) { self.init() }
     static var heading: StaticString? { nil }
     static func isHeading(_ text: LogText, at place: Int) -> Bool { true }
     static func recognizes(head: LogText) -> Bool { false }

@@ -19,9 +19,7 @@ import Reduce
 struct PageOwnerLog: LogFormat {
     static var name: String { "page-owner" }
     static var isOfKernel: Bool { true }
-    /// The size of a page. Logs never say it.
-    static let pageBytes: UInt64 = 4096
-
+    private var pageBytes = KernelFacts().pageBytes
     private var start: UInt64?
     private var order: UInt64?
     private var times: UInt64?
@@ -30,6 +28,9 @@ struct PageOwnerLog: LogFormat {
     /// The keys of --cull, if it left no stack.
     private var culled: [UInt8] = []
     private var stack = KernelStack()
+
+    init() {}
+    init(file: String, kernel: KernelFacts) { pageBytes = kernel.pageBytes }
 
     /// Records end with an empty line, or a line that has only a prefix.
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool {
@@ -123,8 +124,8 @@ struct PageOwnerLog: LogFormat {
         }
         guard let start else { return }
         let blocks = times ?? 1
-        var bytes = pages.map { $0.multipliedReportingOverflow(by: Self.pageBytes) }
-        if bytes == nil, let order { bytes = (Self.pageBytes << order).multipliedReportingOverflow(by: blocks) }
+        var bytes = pages.map { $0.multipliedReportingOverflow(by: pageBytes) }
+        if bytes == nil, let order { bytes = (pageBytes << order).multipliedReportingOverflow(by: blocks) }
         guard let bytes, !isBad, !bytes.overflow else {
             tally.notes.add(isCut ? .cutRecord : .badRecord, at: start)
             tally.recordsLost &+= 1

@@ -28,6 +28,10 @@ struct PerfScriptLog: LogFormat {
     private var event: Event?
     private var start: UInt64 = 0
     private var stack: [UInt32] = []
+    private var pageBytes = KernelFacts().pageBytes
+
+    init() {}
+    init(file: String, kernel: KernelFacts) { pageBytes = kernel.pageBytes }
 
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool { true }
 
@@ -60,7 +64,7 @@ struct PerfScriptLog: LogFormat {
         if let name = Self.name(text, line, end) {
             endEvent(tally)
             self.start = offset
-            event = Self.event(text, line, name, end)
+            event = Self.event(text, line, name, end, pageBytes)
             if event == nil {
                 tally.notes.add(.badRecord, at: offset)
                 tally.recordsLost &+= 1
@@ -103,7 +107,9 @@ struct PerfScriptLog: LogFormat {
         return frame
     }
 
-    private static func event(_ text: LogText, _ line: Int, _ name: Int, _ end: Int) -> Event? {
+    private static func event(
+        _ text: LogText, _ line: Int, _ name: Int, _ end: Int, _ pageBytes: UInt64
+    ) -> Event? {
         let colon = text.find(byte: 0x3A, from: name, to: end) ?? end
         let word = colon + 1
         let wordEnd = text.find(byte: 0x3A, from: word, to: end) ?? end
@@ -121,7 +127,7 @@ struct PerfScriptLog: LogFormat {
                 guard let frame = field(["pfn="], text, rest, end), let order = field(["order="], text, rest, end),
                     order < 32
                 else { return nil }
-                return .allocation(address: frame, bytes: 4096 << order, space: 1)
+                return .allocation(address: frame, bytes: pageBytes << order, space: 1)
             case "mm_page_free": return field(["pfn="], text, rest, end).map { .free(address: $0, space: 1) }
             default: return .other
             }

@@ -31,15 +31,15 @@ extension Reduction {
     /// - Throws: `LogError` if nothing in it can be used.
     /// - Complexity: O(bytes) time, O(unique stacks) memory; for SLUB traces also O(live objects).
     package func add(
-        _ stream: LogStream, kind: LogKind, set choice: SetChoice = .last, cache: SlabCache? = nil, workers: Int = 0,
-        progress: LogProgress? = nil
+        _ stream: LogStream, kind: LogKind, set choice: SetChoice = .last, kernel: KernelFacts = KernelFacts(),
+        workers: Int = 0, progress: LogProgress? = nil
     ) throws(LogError) -> LogSummary {
         if let refusal = kind.format.refusal(ofFile: stream.name) { throw LogError(file: stream.name, what: refusal) }
         let reader = ChunkReader(stream, kind.format, progress: progress)
         let count =
             kind.format.isSequential ? 1 : workers > 0 ? workers : max(1, min(16, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         let lastHeading = choice == .last ? stream.lastHeading(of: kind.format) : nil
-        let crew = (0 ..< count).map { _ in Worker(reader, kind.format, choice, cache, lastHeading: lastHeading) }
+        let crew = (0 ..< count).map { _ in Worker(reader, kind.format, choice, kernel, lastHeading: lastHeading) }
         concurrently(crew) { $0.work() }
 
         var summary = LogSummary()
@@ -159,7 +159,7 @@ private final class Worker {
     private let reader: ChunkReader
     private let format: any LogFormat.Type
     private let choice: SetChoice
-    private let cache: SlabCache?
+    private let kernel: KernelFacts
     /// The first unreadable lines, one for each kind of note, as long as there is no record.
     private(set) var failures: [LogFailure] = []
 
@@ -167,11 +167,11 @@ private final class Worker {
     private let lastHeading: UInt64
 
     init(
-        _ reader: ChunkReader, _ format: any LogFormat.Type, _ choice: SetChoice, _ cache: SlabCache?,
+        _ reader: ChunkReader, _ format: any LogFormat.Type, _ choice: SetChoice, _ kernel: KernelFacts,
         lastHeading: UInt64?
     ) {
         self.lastHeading = lastHeading ?? 0
-        self.cache = cache
+        self.kernel = kernel
         self.reader = reader
         self.format = format
         self.choice = choice
@@ -191,7 +191,7 @@ private final class Worker {
     func work() { work(format) }
 
     private func work<Format: LogFormat>(_ type: Format.Type) {
-        var format = Format(file: reader.name, cache: cache)
+        var format = Format(file: reader.name, kernel: kernel)
         let chunk = Chunk()
         while reader.next(chunk) {
             let text = chunk.text

@@ -40,7 +40,7 @@ struct SLUBLog: LogFormat {
 
     init() {}
 
-    init(file: String, cache: SlabCache?) { given = cache }
+    init(file: String, kernel: KernelFacts) { given = kernel.cache }
 
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool { true }
 

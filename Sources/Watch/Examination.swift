@@ -133,6 +133,7 @@ package struct Examination {
     var jobs = JobLedger()
     var trees = ProcessTrees()
     private var hasAllocinfo = false, hasKmemleak = false
+    private var pageBytes = SegmentHead().pageBytes
     var own: (first: Int64, firstTime: Double, last: Int64, lastTime: Double, pid: Int64)?
     var ownMicroseconds = 0.0, ownSeconds = 0.0
     var fileLimit: Int64?
@@ -141,7 +142,8 @@ package struct Examination {
 
     var steps: NextSteps {
         NextSteps(
-            kernel: verdict.kernel, hasAllocinfo: hasAllocinfo, hasKmemleak: hasKmemleak, directory: reader.directory)
+            kernel: verdict.kernel, hasAllocinfo: hasAllocinfo, hasKmemleak: hasKmemleak, pageBytes: pageBytes,
+            directory: reader.directory)
     }
 
     /// - Throws: WatchError if there is nothing to read.
@@ -152,6 +154,7 @@ package struct Examination {
         var reader = reader
         try reader.forEach { head, decoder in
             let wall = head.wall(decoder.bootMilliseconds)
+            pageBytes = head.pageBytes
             if verdict.samples == 0 { verdict.from = wall }
             // If the clock was set back between two runs, later samples still count as later.
             let time = Double(max(wall, previous ?? wall) - verdict.from) / 1000

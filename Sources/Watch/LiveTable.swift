@@ -15,7 +15,10 @@ package struct LiveTable {
     private var top = 0
     package private(set) var samples = 0
 
-    package init() {}
+    private let pageBytes: Int64
+
+    /// - Parameter pageBytes: the size of a page of the machine that the samples are of.
+    package init(pageBytes: Int64) { self.pageBytes = pageBytes }
 
     package mutating func add(_ sample: Sample) {
         if samples == 0 { beganAt = sample.bootMilliseconds }
@@ -24,7 +27,7 @@ package struct LiveTable {
         for (id, bytes) in Self.memory(sample) where first[id] == nil { first[id] = bytes }
         if let system = sample.entities.first(where: { $0.kind == .system }) {
             let entity = DecodedEntity(kind: .system, id: "", name: "", detail: "", values: system.values)
-            picture = MemoryColumns(sample.systemColumns).picture(entity, pageBytes: 4096)
+            picture = MemoryColumns(sample.systemColumns).picture(entity, pageBytes: pageBytes)
             if firstUnexplained == nil { firstUnexplained = picture?.unexplained }
         }
         latest = sample

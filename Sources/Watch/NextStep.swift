@@ -13,6 +13,8 @@ struct NextSteps {
     let kernel: String
     let hasAllocinfo: Bool
     let hasKmemleak: Bool
+    /// The size of a page of the machine.
+    let pageBytes: Int64
     /// Of the recording.
     var directory = "."
 
@@ -163,8 +165,9 @@ struct NextSteps {
                 command: "heapsum --input allocinfo /proc/allocinfo",
                 remark: "Every place in the kernel that allocates, and what it holds.")
         }
+        let size = pageBytes == 4096 ? "" : " --page-size \(pageBytes >> 10)K"
         return NextStep(
-            command: "cat /sys/kernel/debug/page_owner > pages.txt; heapsum --input page-owner pages.txt",
+            command: "cat /sys/kernel/debug/page_owner > pages.txt; heapsum --input page-owner\(size) pages.txt",
             remark: "Boot with page_owner=on first, so that the kernel keeps who takes pages.")
     }
 

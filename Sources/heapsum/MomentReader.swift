@@ -83,7 +83,7 @@ struct MomentReader {
                 var failure: LogError?
                 growth.addMoment("\(path)@\(number)") { reduction in
                     do throws(LogError) {
-                        sets = try reduction.add(stream, kind: kind, set: .number(number), cache: reading.cache).sets
+                        sets = try reduction.add(stream, kind: kind, set: .number(number), kernel: reading.kernel).sets
                     } catch { failure = error }
                 }
                 if let failure { throw failure }

@@ -2,6 +2,7 @@
 // this, so that files are chosen, damaged or left out in the same way.
 
 import ArgumentParser
+import Commands
 import Glibc
 import HeapImage
 import Logs
@@ -28,6 +29,15 @@ struct ReadingOptions: ParsableArguments {
                 + "of an object.",
             valueName: "name"))
     var cache: SlabCache?
+
+    @Option(
+        help: ArgumentHelp(
+            "The size of a page of the kernel whose log counts pages (page-owner, perf-script): 64K. 'getconf "
+                + "PAGESIZE' says it on that machine.",
+            valueName: "bytes"))
+    var pageSize = PageSize()
+
+    var kernel: KernelFacts { KernelFacts(cache: cache, pageBytes: pageSize.bytes) }
 
     @Flag(help: "No progress bar, not even on a terminal.")
     var noProgress = false
@@ -82,7 +92,7 @@ struct ReadingOptions: ParsableArguments {
         defer { progress.end() }
         do throws(LogError) {
             let summary = try reduction.add(
-                log.stream, kind: log.kind, set: log.set, cache: cache, progress: progress.update)
+                log.stream, kind: log.kind, set: log.set, kernel: kernel, progress: progress.update)
             progress.end()
             if let leftOut = summary.leftOut { say("left out: \(log.stream.name): \(leftOut)") }
             return true

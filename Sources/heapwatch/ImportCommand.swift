@@ -53,6 +53,11 @@ struct ImportCommand: ParsableCommand {
     @Option(
         help: ArgumentHelp("The columns of ps, if its rows have no heading: 'PID RSS COMMAND'.", valueName: "names"))
     var columns: String?
+    @Option(
+        help: ArgumentHelp(
+            "The size of a page on the machine that was watched: 64K. 'getconf PAGESIZE' says it there.",
+            valueName: "bytes"))
+    var pageSize = PageSize()
     @Option(help: ArgumentHelp("The machine's name, for reports.", valueName: "name"))
     var host: String = ""
 
@@ -74,6 +79,7 @@ struct ImportCommand: ParsableCommand {
         try reading {
             var options = ImportOptions()
             (options.format, options.unit, options.host, options.columns) = (format, unit, host, columns)
+            options.pageBytes = Int64(pageSize.bytes)
             options.intervalMilliseconds = interval?.milliseconds
             options.start = start.flatMap { importTime($0) }
             let result = try Import(options).run(files, into: output)

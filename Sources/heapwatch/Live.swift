@@ -22,7 +22,7 @@ enum LiveCommand {
 
     /// Growth needs two samples.
     private static func printOnce(_ gatherer: Gatherer, after interval: Duration, _ stop: StopSignals) throws {
-        var table = LiveTable()
+        var table = LiveTable(pageBytes: machinePageBytes)
         let began = bootMilliseconds()
         table.add(gatherer.sample(at: began))
         if stop.wait(until: began + interval.milliseconds) { return }
@@ -38,7 +38,7 @@ enum LiveCommand {
     private static func showOnTerminal(
         _ gatherer: Gatherer, every interval: Duration, for duration: Duration?, _ stop: StopSignals
     ) throws {
-        var table = LiveTable()
+        var table = LiveTable(pageBytes: machinePageBytes)
         let terminal = try Terminal()
         defer { terminal.end() }
         let began = bootMilliseconds()

@@ -37,6 +37,9 @@ func lowerPriority() {
     _ = launch_idle_disk()
 }
 
+/// The size of this machine's pages.
+var machinePageBytes: Int64 { Int64(sysconf(Int32(_SC_PAGESIZE))) }
+
 func machineHead(root: String, interval: Int64) -> SegmentHead {
     var head = SegmentHead()
     var name = utsname()
@@ -48,7 +51,7 @@ func machineHead(root: String, interval: Int64) -> SegmentHead {
     head.wallMilliseconds = wallMilliseconds()
     head.bootMilliseconds = bootMilliseconds()
     head.intervalMilliseconds = interval
-    head.pageBytes = Int64(sysconf(Int32(_SC_PAGESIZE)))
+    head.pageBytes = machinePageBytes
     head.ticksPerSecond = Int64(sysconf(Int32(_SC_CLK_TCK)))
     head.processors = Int64(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     return head

@@ -211,6 +211,26 @@ import Testing
             ] as [String: [UInt64]])
     }
 
+    /// The logs count pages, and don't say how large one is.
+    @Test func pagesMayBeLarger() throws {
+        let owner = "Page allocated via order 1, mask 0xd0\n f+0x1/0x2\n\n"
+        let events = """
+            sh  711 [001]   12.561113: kmem:mm_page_alloc: page=0x1234 pfn=0x12345 order=2 migratetype=0 gfp_flags=GFP
+            \tffffffffc0001234 ring_setup+0x14 ([leaky])
+
+            """
+        for (text, kind, pages) in [(owner, LogKind.pageOwner, 2), (events, .perf, 4)] as [(String, LogKind, UInt64)] {
+            let file = try LogFile(text)
+            for (options, size) in [([], 4096), (["--page-size", "64K"], 65536)] as [([String], UInt64)] {
+                let outcome = try file.scratch.run(
+                    [Built.products + "/heapsum", "--input", kind.rawValue, "--format", "csv"] + options + [file.path])
+                #expect(outcome.output.contains("\(pages * size),1,"), "\(outcome)")
+            }
+            let wrong = try file.scratch.run([Built.products + "/heapsum", "--page-size", "5000", file.path])
+            #expect(wrong.exitStatus == 64 && wrong.messages.contains("--page-size"), "\(wrong)")
+        }
+    }
+
     private static let traces =
         "     10 make_session+0x2c/0xa0 age=1/2/3 pid=1 cpus=0\n        kmalloc_trace+0x26/0xa0\n        "
         + "make_session+0x2c/0xa0\n\n"

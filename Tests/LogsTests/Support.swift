@@ -30,11 +30,11 @@ extension LogKind {
 /// A log in a file that goes with the value.
 final class LogFile {
     let path: String
-    private let directory: Scratch
+    let scratch: Scratch
 
     init(_ bytes: some Collection<UInt8>, name: String = "test.log") throws {
-        directory = try Scratch()
-        path = directory.file(name)
+        scratch = try Scratch()
+        path = scratch.file(name)
         guard let file = fopen(path, "w") else { throw Failure("can't write \(path)") }
         let array = Array(bytes)
         fwrite(array, 1, array.count, file)

@@ -2,6 +2,7 @@
 // the program's own numbers; and texts of systems that aren't here, by numbers counted by hand.
 
 import Glibc
+import Screen
 import TestSupport
 import Testing
 
@@ -347,6 +348,48 @@ private let heapwatch = Built.products + "/heapwatch"
         let sar = try scratch.shell("sar -r 1 1 > text; '\(heapwatch)' import -o s text")
         #expect(sar.exitStatus == 2 && sar.messages.contains("sadf -j"), "\(sar)")
         #expect(try scratch.run([heapwatch, "import", "-o", "x", "--columns", "RSS", "f"]).exitStatus == 64)
+    }
+
+    /// A kernel with pages of 64 KB: what counts pages is refused until its size is known, because each number would be
+    /// wrong by a factor of sixteen.
+    @Test func pagesOfAnotherSizeAreAskedFor() throws {
+        let scratch = try Scratch()
+        func moment(_ minute: Int, free: Int, pages: Int) -> String {
+            """
+            \(1_790_000_000 + minute * 60)
+            MemTotal: 16000000 kB
+            MemFree: \(free) kB
+            nr_free_pages \(pages)
+            TCP: inuse 5 orphan 0 tw 0 alloc 7 mem 400
+            slabinfo - version: 2.1
+            dentry 9000 9000 192 341 1 : tunables 0 0 0 : slabdata 27 27 0
+
+            """
+        }
+        let text = (0 ..< 3).map { moment($0, free: 8_000_000 - $0 * 64, pages: 125_000 - $0) }.joined()
+        try scratch.write("arm.log", text)
+        let refused = try scratch.run([heapwatch, "import", "-o", "w", "arm.log"])
+        #expect(
+            refused.exitStatus == 2 && refused.messages.contains("arm.log: its kernel's pages have 64 KB")
+                && refused.messages.contains("--page-size 64K"), "\(refused)")
+        let taken = try scratch.run([heapwatch, "import", "-o", "w", "--page-size", "64K", "arm.log"])
+        #expect(taken.exitStatus == 0 && !taken.messages.contains("could not be read"), "\(taken)")
+        #expect(try segmentHead(in: scratch.file("w")).pageBytes == 65536)
+        let last = try #require(try samples(in: scratch.file("w")).samples.last)
+        #expect(last.entities.first { $0.name == "dentry" }?.values[SlabColumn.pages.rawValue] == 27)
+        var table = LiveTable(pageBytes: 65536)
+        table.add(last)
+        let lines = table.lines(ScreenSize(width: 200, height: 40)).map(\.text)
+        #expect(lines[0].contains("kernel 25 MB"), "\(lines)")
+        // One moment in which free memory changed while the script read it is no other kernel.
+        let (read, _) = try imported(
+            moment(0, free: 800_000, pages: 200_000) + moment(1, free: 800_000, pages: 50_000)
+                + moment(2, free: 800_000, pages: 200_000), Scratch())
+        #expect(read.count == 3)
+        for size in ["3K", "0", "64KB64"] {
+            let wrong = try scratch.run([heapwatch, "import", "-o", "x", "--page-size", size, "arm.log"])
+            #expect(wrong.exitStatus == 64, "\(wrong)")
+        }
     }
 
     // MARK: Together

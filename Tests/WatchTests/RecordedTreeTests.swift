@@ -115,7 +115,7 @@ import Text
         try Trees.record(into: "\(scratch.path)/w")
         let sample = Trees.sample(try Trees.path.get(), 0)
         #expect(sample.process(150)?.name == "evil) S 1\n\u{1B}[31m")
-        var table = LiveTable()
+        var table = LiveTable(pageBytes: 4096)
         table.add(sample)
         #expect(!table.lines(ScreenSize(width: 1000, height: 100)).map(\.text).joined().contains("\u{1B}"))
         let out = TextOutput()

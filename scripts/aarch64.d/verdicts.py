@@ -1,5 +1,5 @@
 """What scripts/aarch64.d/tools must have left in a directory. usage: verdicts.py DIRECTORY CHECK…"""
-import csv, json, os, sys
+import csv, json, os, subprocess, sys
 run, what = sys.argv[1], sys.argv[2:]
 def lines(name): return open(f"{run}/{name}").read().splitlines()
 rows = list(csv.DictReader(open(f"{run}/verdicts", newline=""))) if os.path.exists(f"{run}/verdicts") else []
@@ -58,6 +58,25 @@ elif what[0] == "trimmed": # foretold, and given back by malloc; pages of so man
     assert after["trimmableBytes"] <= 16 * page, after
     assert abs(before["residentBytes"] - returned - after["residentBytes"]) <= slack, (returned, before, after)
     checked = returned // page
+elif what[0] == "gathered": # by heapwatch, and by a script; read by this machine's heapwatch, which has other pages
+    page, heapwatch = int(what[1]) * 1024, what[2]
+    def told(*words): return subprocess.run([heapwatch, *words], capture_output=True, text=True)
+    def last(directory, column): # of the newest sample, by name
+        rows = csv.DictReader(told("export", directory, "--format", "csv").stdout.splitlines())
+        return {row["name"]: int(row["value"]) for row in rows if row["column"] == column}
+    memory = json.loads(told("verdict", f"{run}/watch", "--format", "json").stdout)["memory"]
+    listed = last(f"{run}/watch", "zoneinfo.pagesOnLists")["system"]
+    assert listed > 0 and memory["kernel"]["pageLists"] == listed * page, (listed, memory)
+    refused = told("import", "-o", f"{run}/refused", f"{run}/log")
+    assert (refused.returncode == 0) == (page == 4096), refused
+    assert page == 4096 or f"--page-size {page // 1024}K" in refused.stderr, refused
+    taken = told("import", "-o", f"{run}/taken", "--page-size", str(page), f"{run}/log")
+    assert taken.returncode == 0 and "could not be read" not in taken.stderr, taken
+    # The kernel's sum has also what is too large for a cache.
+    caches = last(f"{run}/taken", "pages")
+    share = sum(caches.values()) * page / 1024 / last(f"{run}/taken", "meminfo.Slab")["system"]
+    assert 0.6 < share < 1.02, (share, caches)
+    checked = len(caches)
 elif what[0] == "earlier": # as many as the program lists, beside libc's own; each thread has a vector of its storage
     def found(shape):
         survey, live = json.load(open(f"{run}/survey-{shape}"))["pages"], lines(f"list-{shape}")

@@ -25,6 +25,8 @@ package struct ImportOptions: Sendable {
     package var host = ""
     /// The columns of ps, for rows without a heading.
     package var columns: String?
+    /// The size of a page of the machine that the files are from.
+    package var pageBytes: Int64 = 4096
 
     package init() {}
 
@@ -73,6 +75,8 @@ package final class Import {
     private var current = Stream()
     private var lastTime: Int64?
     private var goesBack: (from: Int64, to: Int64)?
+    /// In how many of a file's moments its pages have which size, where a moment says it.
+    private var pageSizes: [Int64: Int] = [:]
 
     /// More names than any kernel's files have. Each moment has a number for each name.
     private static let mostColumns = 4000
@@ -129,6 +133,7 @@ package final class Import {
             file = try readLines(path, source, text)
         }
         endStream()
+        try checkPageSize(path)
         if let goesBack {
             file.note(
                 "\(path): its times go back, from \(isoTime(goesBack.from)) to \(isoTime(goesBack.to)): a clock that "
@@ -144,6 +149,18 @@ package final class Import {
         }
         leftOut = 0
         return file
+    }
+
+    /// - Throws: if most of a file's moments are of a kernel with other pages than assumed: what counts pages would be
+    ///   wrong. A single moment may look so, because free memory changes while a script reads it twice.
+    private func checkPageSize(_ path: String) throws(WatchError) {
+        defer { pageSizes = [:] }
+        guard let (found, count) = pageSizes.max(by: { ($0.value, $0.key) < ($1.value, $1.key) }),
+            found != options.pageBytes, count > pageSizes[options.pageBytes, default: 0]
+        else { return }
+        throw WatchError(
+            "\(path): its kernel's pages have \(found >> 10) KB, and not \(options.pageBytes >> 10): give --page-size "
+                + "\(found >> 10)K, and import machines with different pages apart")
     }
 
     private func readLines(_ path: String, _ source: String, _ text: ProcText) throws(WatchError) -> ImportedFile {
@@ -181,6 +198,7 @@ package final class Import {
     }
 
     private func add(_ moment: ImportedMoment) {
+        if let pageBytes = moment.pageBytes { pageSizes[pageBytes, default: 0] += 1 }
         if let wall = moment.wall, let last = lastTime, wall < last {
             if goesBack == nil { goesBack = (last, wall) }
             endStream()
@@ -211,7 +229,8 @@ package final class Import {
                     detail: process.words, values: values))
         }
         for slab in moment.slabs {
-            let pages = max(0, slab.bytes.addingReportingOverflow(4095).partialValue) / 4096
+            let pages =
+                max(0, slab.bytes.addingReportingOverflow(options.pageBytes - 1).partialValue) / options.pageBytes
             entities.append(
                 EntitySample(
                     kind: .slab, id: slab.name, name: slab.name, detail: slab.isBSD ? ImportedSlab.bsdMark : "",
@@ -347,6 +366,7 @@ package final class Import {
             if writer == nil {
                 var head = SegmentHead()
                 (head.host, head.bootID, head.wallMilliseconds, head.processors) = (options.host, "imported", time, 0)
+                head.pageBytes = options.pageBytes
                 writer = try SampleWriter(directory: directory, head: head, keptBytes: .max)
                 (first, result.from) = (time, time)
             }

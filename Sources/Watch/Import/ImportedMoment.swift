@@ -53,6 +53,8 @@ struct ImportedMoment {
     var system: [String: Int64] = [:]
     var processes: [ImportedProcess] = []
     var slabs: [ImportedSlab] = []
+    /// The size of a page as the log says it; nil if it doesn't.
+    var pageBytes: Int64?
 
     var isEmpty: Bool { system.isEmpty && processes.isEmpty && slabs.isEmpty }
 

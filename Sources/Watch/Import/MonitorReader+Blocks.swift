@@ -201,8 +201,10 @@ extension MonitorReader {
             let active = number(words[1]), let objects = number(words[2]), let size = number(words[3]),
             let pages = number(words[5]), let slabs = number(words[14])
         else { return nil }
-        let bytes = pages.multipliedReportingOverflow(by: slabs).partialValue.multipliedReportingOverflow(by: 4096)
-            .partialValue
+        let bytes = pages.multipliedReportingOverflow(by: slabs).partialValue.multipliedReportingOverflow(
+            by: options.pageBytes
+        )
+        .partialValue
         return ImportedSlab(name: text(words[0]), active: active, objects: objects, objectBytes: size, bytes: bytes)
     }
 

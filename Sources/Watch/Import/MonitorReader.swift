@@ -187,7 +187,18 @@ struct MonitorReader {
         defer { moment = ImportedMoment() }
         if moment.isEmpty { return }
         file.moments += 1
+        moment.pageBytes = pageBytesByFreeMemory
         emit(moment)
+    }
+
+    /// The size of a page, where the moment has free memory both in kilobytes and in pages.
+    private var pageBytesByFreeMemory: Int64? {
+        guard let kilobytes = moment.system["meminfo.MemFree"], let pages = moment.system["vmstat.nr_free_pages"],
+            pages >= 1000
+        else { return nil }
+        // The two were read one after the other, and memory was taken or freed in between.
+        let bytes = Double(kilobytes) * 1024 / Double(pages)
+        return [4096, 16384, 65536].first { abs(bytes / Double($0) - 1) < 0.25 }
     }
 
     mutating func add(_ process: ImportedProcess) {
