@@ -14,7 +14,7 @@ static uint64_t used_bytes;
  * glibc's. */
 void *arena_allocate(size_t bytes, size_t alignment) {
     if (alignment < 16) alignment = 16;
-    if (bytes > ARENA_BYTES || alignment > 4096) return NULL;
+    if (bytes > ARENA_BYTES || alignment > MACHINE_PAGE_MOST) return NULL;
     uint64_t at, used = load_relaxed(&used_bytes);
     do {
         at = ((uintptr_t)arena + used + 16 + alignment - 1) / alignment * alignment - (uintptr_t)arena;

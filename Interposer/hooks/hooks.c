@@ -86,15 +86,17 @@ HOOK int hook_posix_memalign(void **to, size_t alignment, size_t bytes) {
     return block != NULL ? 0 : result;
 }
 
+/* So early, the size of a page is not known yet: the largest that a kernel may have serves. */
 HOOK void *hook_valloc(size_t bytes) {
     void *block;
-    ALLOCATE(block, bytes, arena_allocate(bytes, 4096), next.valloc(bytes), errno);
+    ALLOCATE(block, bytes, arena_allocate(bytes, MACHINE_PAGE_MOST), next.valloc(bytes), errno);
     return block;
 }
 
 HOOK void *hook_pvalloc(size_t bytes) {
     void *block;
-    ALLOCATE(block, bytes, arena_allocate((bytes + 4095) / 4096 * 4096, 4096), next.pvalloc(bytes), errno);
+    const size_t page = MACHINE_PAGE_MOST, whole = bytes > ARENA_BYTES ? bytes : (bytes + page - 1) / page * page;
+    ALLOCATE(block, bytes, arena_allocate(whole, page), next.pvalloc(bytes), errno);
     return block;
 }
 

@@ -160,7 +160,9 @@ static int posix_memalign_of_musl(void **to, size_t alignment, size_t bytes) {
     return 0;
 }
 
-static void *valloc_of_musl(size_t bytes) { return CALL(aligned_function *, aligned_alloc)(4096, bytes); }
+static void *valloc_of_musl(size_t bytes) {
+    return CALL(aligned_function *, aligned_alloc)(loader_page_bytes(), bytes);
+}
 
 static const struct real reals_of_musl[] = {
     {"calloc", (void *)calloc_of_musl},
