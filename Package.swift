@@ -207,7 +207,9 @@ let package = Package(
             ]),
         .testTarget(
             name: "LeaksTests",
-            dependencies: ["HeapImage", "Launch", "Leaks", "Proc", "TestSupport", "Text", "heaprun", "heapsum"],
+            dependencies: [
+                "CLeaks", "HeapImage", "Launch", "Leaks", "Proc", "TestSupport", "Text", "heaprun", "heapsum",
+            ],
             exclude: ["Oracles"]),
         .testTarget(
             name: "LiveTests",

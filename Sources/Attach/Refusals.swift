@@ -17,6 +17,16 @@ func checkAttachable(_ pid: pid_t) throws(LaunchError) {
     if pid == getpid() { throw .own("\(pid): that is heaprun itself") }
     if let refusal = tracedRefusal(pid) { throw refusal }
     try checkOwner(pid, thread)
+    if thread != pid {
+        throw .own(
+            "\(pid): its main thread has ended while others run on, and heaprun can attach and detach only by that "
+                + "thread: start it by heaprun")
+    }
+    if Freezer.holding(pid) != nil {
+        throw .own(
+            "\(pid): it is frozen (docker pause, or another freezer of its control group), and can make no call: thaw "
+                + "it, and try again")
+    }
     var head = [UInt8](repeating: 0, count: 20)
     let executable = open("/proc/\(thread)/exe", O_RDONLY | O_CLOEXEC)
     if executable >= 0 {

@@ -67,7 +67,7 @@ static int put_back(struct attach_thread *thread) {
     if (ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0) != 0) return -errno;
     do {
         if (ptrace(PTRACE_CONT, thread->tid, 0, 0) != 0) return -errno;
-        int waited = attach_wait(thread->tid, &status, CALL_NS);
+        int waited = leaks_wait(thread->tid, &status, CALL_NS);
         if (waited <= 0) return waited == 0 ? -ETIMEDOUT : waited;
         postpone(thread, status);
     } while (status >> 16 != PTRACE_EVENT_STOP);
@@ -78,7 +78,7 @@ static int put_back(struct attach_thread *thread) {
 static void abandon(struct attach_thread **thread) {
     int status;
     pid_t tid = (*thread)->tid;
-    if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) == 0 && attach_wait(tid, &status, CALL_NS) > 0) {
+    if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) == 0 && leaks_wait(tid, &status, CALL_NS) > 0) {
         ptrace(PTRACE_SETOPTIONS, tid, 0, 0);
         if ((*thread)->is_to_stop) syscall(SYS_tkill, tid, SIGSTOP);
         ptrace(PTRACE_DETACH, tid, 0, 0);
@@ -116,7 +116,7 @@ static int run_system_call(struct attach_thread **at, const struct user_regs_str
     int status, result = set_off(thread, registers);
     while (result == 0) {
         if (ptrace(PTRACE_SYSCALL, thread->tid, 0, 0) != 0) return -errno;
-        int waited = attach_wait(thread->tid, &status, CALL_NS);
+        int waited = leaks_wait(thread->tid, &status, CALL_NS);
         if (waited == 0) abandon(at);
         if (waited <= 0) return waited == 0 ? -ETIMEDOUT : waited;
         if (is_fault(status)) { /* the injected code raised the signal: drop it */
@@ -139,7 +139,7 @@ static int run_system_call(struct attach_thread **at, const struct user_regs_str
 /* Lets the thread make a call, and waits until the thread has written that it is done. */
 static int run_call(struct attach_thread **at, const struct user_regs_struct *registers, uint64_t nanoseconds) {
     struct attach_thread *thread = *at;
-    const uint64_t began = attach_now(), done_at = thread->region + ANSWER_AT + 8;
+    const uint64_t began = leaks_now(), done_at = thread->region + ANSWER_AT + 8;
     int status, result = set_off(thread, registers);
     if (result < 0) return result;
     if (ptrace(PTRACE_CONT, thread->tid, 0, 0) != 0) return -errno;
@@ -157,14 +157,14 @@ static int run_call(struct attach_thread **at, const struct user_regs_struct *re
         }
         if (found < 0 && errno != EINTR) return -ESRCH;
         if (attach_read(thread->plan.pid, done_at, &done, 8) == 8 && done != 0) break;
-        if (attach_now() - began > nanoseconds) {
+        if (leaks_now() - began > nanoseconds) {
             abandon(at);
             return -ETIMEDOUT;
         }
         if (turn > 20) usleep(20);
     }
     if (ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0) != 0) return -errno;
-    int waited = attach_wait(thread->tid, &status, CALL_NS);
+    int waited = leaks_wait(thread->tid, &status, CALL_NS);
     if (waited < 0) return waited;
     struct user_regs_struct now;
     if (waited == 0 || registers_read(thread->tid, &now) != 0

@@ -14,30 +14,11 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "leaks.h"
 
 #define STOP_NS (50 * 1000 * 1000ull)
-
-uint64_t attach_now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000ull + (uint64_t)time.tv_nsec;
-}
-
-int attach_wait(pid_t tid, int *status, uint64_t nanoseconds) {
-    uint64_t began = attach_now();
-    for (unsigned turn = 0;; turn++) {
-        pid_t found = waitpid(tid, status, __WALL | WNOHANG);
-        if (found > 0) return WIFSTOPPED(*status) ? 1 : -ESRCH;
-        if (found < 0 && errno != EINTR) return -ESRCH;
-        if (attach_now() - began > nanoseconds) return 0;
-        /* It usually stops within microseconds; a sleep would take fifty. */
-        if (turn > 200) usleep(20);
-    }
-}
 
 /* System calls in which a thread waits for an outside event and holds no lock of libc's. */
 static bool is_waiting(int64_t number) {
@@ -157,12 +138,12 @@ static void let_go(struct attach_thread *thread, int status) {
 /* Seizes and interrupts the thread; 1 if it is stopped, with the reason in `*status`. */
 static int interrupt(struct attach_thread *thread, int *status) {
     if (ptrace(PTRACE_SEIZE, thread->tid, 0, 0) != 0) return -errno;
-    thread->began_ns = attach_now();
+    thread->began_ns = leaks_now();
     registers_look(thread->plan.pid, thread->tid, &thread->before);
     if (ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0) != 0) return -errno;
-    int stopped = attach_wait(thread->tid, status, STOP_NS);
+    int stopped = leaks_wait(thread->tid, status, STOP_NS);
     /* It is in uninterruptible sleep, and can't be detached before it stops: wait for the stop. */
-    if (stopped == 0) stopped = attach_wait(thread->tid, status, 100 * STOP_NS) > 0 ? 2 : 0;
+    if (stopped == 0) stopped = leaks_wait(thread->tid, status, 100 * STOP_NS) > 0 ? 2 : 0;
     return stopped;
 }
 
@@ -225,7 +206,7 @@ uint64_t attach_release(struct attach_thread *thread) {
         if (left == NULL) return 0; /* that call has detached from the thread */
     }
     let_go(thread, PTRACE_EVENT_STOP << 16 | SIGTRAP << 8 | 0x7F);
-    uint64_t paused = attach_now() - thread->began_ns;
+    uint64_t paused = leaks_now() - thread->began_ns;
     attach_end(thread);
     return paused;
 }
@@ -250,7 +231,7 @@ int attach_is_inside(const struct attach_plan *plan, pid_t tid, struct attach_sp
     } else if (result == 0) {
         result = 1; /* it did not stop: it may be inside */
     }
-    if (paused != NULL) *paused = attach_now() - thread->began_ns;
+    if (paused != NULL) *paused = leaks_now() - thread->began_ns;
     attach_end(thread);
     return result;
 }

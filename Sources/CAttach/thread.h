@@ -10,6 +10,7 @@
 #include "attach.h"
 #include "frame.h"
 #include "registers.h"
+#include "wait.h"
 
 struct attach_thread {
     struct attach_plan plan;
@@ -41,10 +42,5 @@ enum attach_state attach_look(const struct attach_plan *plan, pid_t tid, const s
 
 /* What a signal frame of the thread is made of. */
 struct frame_state attach_frame_state(const struct attach_thread *thread);
-
-uint64_t attach_now(void);
-
-/* Waits for a thread's next stop. 1: it has stopped; 0: the time is over; -ESRCH: it has ended. */
-int attach_wait(pid_t tid, int *status, uint64_t nanoseconds);
 
 #endif

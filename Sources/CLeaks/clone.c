@@ -14,6 +14,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#define END_NS (10 * 1000 * 1000 * 1000ull)
+
 static bool is_usable(const struct tracee *thread) { return thread->is_seized && thread->is_trapped; }
 
 /* Whether the kernel hands the thread's calls to a handler of its own (syscall user dispatch: Wine, emulators). */
@@ -49,8 +51,7 @@ static int begin(struct leaks_stop *stop, const struct leaks_code *code, const u
                 continue;
             const uint64_t floor = way <= FRAMED ? floors[i] : 0;
             if ((way <= FRAMED && floor == 0) || is_tied(thread, code)) continue;
-            result = inject_begin(stop, thread, code, floor, number, arguments);
-            if (result == -ESRCH) thread->is_seized = false;
+            result = inject_note(thread, inject_begin(stop, thread, code, floor, number, arguments));
             if (result == 0) stop->injected = i;
             /* Its stack can't be written, or it was killed just now: another one. */
             if (result != -EFAULT && result != -ESRCH) return result;
@@ -70,31 +71,31 @@ int leaks_clone_begin(struct leaks_stop *stop, const struct leaks_code *code, co
 pid_t leaks_clone_finish(struct leaks_stop *stop) {
     struct tracee *thread = &stop->threads[stop->injected];
     pid_t tid = thread->shown.tid, clone = -EIO;
-    int status;
-    if (!leaks_wait(tid, &status)) {
-        thread->is_seized = false;
-        return -ESRCH;
-    }
+    int status, waited = inject_note(thread, inject_wait(stop, tid, &status));
+    if (waited < 0) return waited;
     if (status >> 8 == (SIGTRAP | PTRACE_EVENT_CLONE << 8)) {
         unsigned long message = 0;
         ptrace(PTRACE_GETEVENTMSG, tid, 0, &message);
         clone = (pid_t)message;
         int first;
-        if (leaks_wait(clone, &first)) ptrace(PTRACE_SETOPTIONS, clone, 0, PTRACE_O_EXITKILL);
-        else clone = -ESRCH;
+        waited = inject_wait(stop, clone, &first);
+        if (waited > 0) ptrace(PTRACE_SETOPTIONS, clone, 0, PTRACE_O_EXITKILL);
+        else clone = waited;
     } else if (!inject_postpone(thread, status) && WSTOPSIG(status) == SYSTEM_CALL_STOP) {
         struct user_regs_struct registers;
         if (registers_read(tid, &registers) == 0 && registers_result(&registers) < 0)
             clone = (pid_t)registers_result(&registers);
     }
-    if (inject_end(stop, true) == -ESRCH) thread->is_seized = false;
+    inject_note(thread, inject_end(stop, true));
     return clone;
 }
 
 void leaks_kill_clone(pid_t clone) {
-    int status;
+    int status, waited;
     kill(clone, SIGKILL);
-    while (waitpid(clone, &status, __WALL) < 0 && errno == EINTR) {}
+    /* If it is frozen it ends later. */
+    do waited = leaks_wait(clone, &status, END_NS);
+    while (waited > 0);
 }
 
 int leaks_wait_for(struct leaks_stop *stop, pid_t inner, const struct leaks_code *code, const uint64_t *floors) {
@@ -104,8 +105,14 @@ int leaks_wait_for(struct leaks_stop *stop, pid_t inner, const struct leaks_code
     if (result < 0) return result;
     struct tracee *thread = &stop->threads[stop->injected];
     if (ptrace(PTRACE_SYSCALL, thread->shown.tid, 0, 0) != 0) return -errno;
-    if (leaks_wait(thread->shown.tid, &status)) result = inject_end(stop, true);
-    else result = -ESRCH;
-    if (result == -ESRCH) thread->is_seized = false;
-    return result;
+    result = inject_note(thread, inject_wait(stop, thread->shown.tid, &status));
+    if (result < 0) return result;
+    struct user_regs_struct registers;
+    int64_t answer = -EIO;
+    if (WSTOPSIG(status) == SYSTEM_CALL_STOP && registers_read(thread->shown.tid, &registers) == 0)
+        answer = registers_result(&registers);
+    result = inject_note(thread, inject_end(stop, true));
+    if (result < 0) return result;
+    /* 0: it is no zombie yet. If it is no child any more, the program itself has waited for it. */
+    return answer == inner || answer == -ECHILD ? 0 : answer < 0 ? (int)answer : -EAGAIN;
 }

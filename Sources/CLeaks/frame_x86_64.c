@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "area.h"
 #include "frame.h"
 
 /* The kernel's layout (arch/x86/include/asm/sigframe.h), without the siginfo, which rt_sigreturn doesn't read. */
@@ -45,7 +46,12 @@ struct frame_place frame_below(struct frame_place place) {
 
 uint64_t frame_end(const struct frame_state *state) { return state->saved->rsp - 128; }
 
-bool frame_can_hold(const struct frame_state *state) { return state->vector_bytes >= 576; }
+/* Of the vector registers, what goes into a frame. */
+static size_t held_bytes(const struct frame_state *state) {
+    return area_in_use(state->vectors, state->vector_bytes, area_parts());
+}
+
+bool frame_can_hold(const struct frame_state *state) { return held_bytes(state) != 0; }
 
 struct frame_place frame_in_region(uint64_t at) {
     return (struct frame_place){at, at + 1024};
@@ -54,15 +60,15 @@ _Static_assert(1024 + REGISTERS_VECTORS_MOST + 4 <= FRAME_MOST, "room for the ve
 
 int frame_write(const struct frame_state *state, struct frame_place place, const struct user_regs_struct *registers) {
     static _Thread_local uint8_t area[REGISTERS_VECTORS_MOST + 4];
-    memcpy(area, state->vectors, state->vector_bytes);
-    struct vector_words words = {
-        VECTOR_MAGIC_1, (uint32_t)state->vector_bytes + 4, 0, (uint32_t)state->vector_bytes, {0}};
-    /* The kernel has stored the processor's enabled features (XCR0) there. */
+    const size_t bytes = held_bytes(state);
+    if (bytes == 0) return -EFAULT;
+    memcpy(area, state->vectors, bytes);
+    struct vector_words words = {VECTOR_MAGIC_1, (uint32_t)bytes + 4, 0, (uint32_t)bytes, {0}};
+    /* The kernel has stored the processor's enabled features (XCR0) there. It takes those that the thread may use. */
     memcpy(&words.features, state->vectors + VECTOR_WORDS_AT, sizeof words.features);
     memcpy(area + VECTOR_WORDS_AT, &words, sizeof words);
-    memcpy(area + state->vector_bytes, &(uint32_t){VECTOR_MAGIC_2}, 4);
-    if (frame_copy(state->tid, place.vectors, area, state->vector_bytes + 4) != (ssize_t)state->vector_bytes + 4)
-        return -EFAULT;
+    memcpy(area + bytes, &(uint32_t){VECTOR_MAGIC_2}, 4);
+    if (frame_copy(state->tid, place.vectors, area, bytes + 4) != (ssize_t)bytes + 4) return -EFAULT;
     const struct user_regs_struct r = *registers;
     struct frame frame = {.return_address = state->code.signal_return,
         .context = {.flags = CONTEXT_FLAGS,

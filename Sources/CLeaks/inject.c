@@ -22,15 +22,25 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "frame.h"
 
-bool leaks_wait(pid_t tid, int *status) {
+#define FROZEN_NS (10 * 1000 * 1000 * 1000ull)
+
+int inject_wait(const struct leaks_stop *stop, pid_t tid, int *status) {
     for (;;) {
-        pid_t found = waitpid(tid, status, __WALL);
-        if (found > 0) return WIFSTOPPED(*status);
-        if (errno != EINTR) return false;
+        const int waited = leaks_wait(tid, status, FROZEN_NS);
+        if (waited != 0) return waited;
+        /* A large process takes its time to clone, and a busy machine too: then the thread runs. */
+        if (stop->injection.under != NULL && leaks_state_of(tid, tid) != 'R') return -ETIMEDOUT;
     }
+}
+
+int inject_note(struct tracee *thread, int result) {
+    if (result == -ESRCH || result == -ETIMEDOUT) thread->is_seized = false;
+    if (result == -ETIMEDOUT && thread->is_to_stop) syscall(SYS_tkill, thread->shown.tid, SIGSTOP);
+    return result;
 }
 
 bool inject_postpone(struct tracee *thread, int status) {
@@ -120,7 +130,8 @@ int inject_begin(struct leaks_stop *stop, struct tracee *thread, const struct le
     }
     int status;
     do {
-        if (!leaks_wait(tid, &status)) return -ESRCH;
+        const int waited = inject_wait(stop, tid, &status);
+        if (waited < 0) return waited;
     } while (inject_postpone(thread, status) && ptrace(PTRACE_SYSCALL, tid, 0, 0) == 0);
     if (WSTOPSIG(status) == SYSTEM_CALL_STOP) return 0;
     /* It stopped for another reason before the call: nothing has happened yet. */
@@ -130,12 +141,13 @@ int inject_begin(struct leaks_stop *stop, struct tracee *thread, const struct le
 
 /* Runs the thread into the kind of stop in which it was found: there the kernel restarts the call that the interruption
  * ended. */
-static int run_to_stop(struct tracee *thread) {
+static int run_to_stop(const struct leaks_stop *stop, struct tracee *thread) {
     const pid_t tid = thread->shown.tid;
     int status;
     if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) != 0 || ptrace(PTRACE_CONT, tid, 0, 0) != 0) return -errno;
     for (;;) {
-        if (!leaks_wait(tid, &status)) return -ESRCH;
+        const int waited = inject_wait(stop, tid, &status);
+        if (waited < 0) return waited;
         if (status >> 16 == PTRACE_EVENT_STOP) return 0;
         inject_postpone(thread, status);
         if (ptrace(PTRACE_CONT, tid, 0, 0) != 0) return -errno;
@@ -145,7 +157,7 @@ static int run_to_stop(struct tracee *thread) {
 int inject_end(struct leaks_stop *stop, bool is_in_call) {
     struct tracee *thread = &stop->threads[stop->injected];
     const pid_t tid = thread->shown.tid;
-    int result = is_in_call ? run_to_stop(thread) : 0;
+    int result = is_in_call ? run_to_stop(stop, thread) : 0;
     if (result == 0) {
         /* The registers come last: until then the frame has the same state. The stack comes behind them. */
         const struct user_regs_struct resumed = registers_resumed(tid, &thread->saved, &thread->before, true);

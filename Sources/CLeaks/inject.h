@@ -14,6 +14,15 @@
  */
 int inject_begin(struct leaks_stop *stop, struct tracee *thread, const struct leaks_code *code, uint64_t floor,
     long number, const uint64_t arguments[4]);
+/*
+ * Waits for the next stop of a thread, or of the clone, while a call of ours is made. 1: it has stopped; -ESRCH: it has
+ * ended; -ETIMEDOUT: it sleeps, and runs no more: it is frozen. It then is to be left alone: it finds home by its frame
+ * when this tool ends. Without a frame it could not, so there is no bound then.
+ */
+int inject_wait(const struct leaks_stop *stop, pid_t tid, int *status);
+/* Takes note of an error of inject_begin, inject_wait or inject_end after which the thread is not to be touched: it has
+ * ended, or is frozen. Returns it. */
+int inject_note(struct tracee *thread, int result);
 /* Whether a thread that makes a call of ours has stopped at a SIGSTOP, which can't be blocked: it gets that at its
  * release. */
 bool inject_postpone(struct tracee *thread, int status);

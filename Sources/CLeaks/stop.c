@@ -17,7 +17,6 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 /* After this time, check whether the thread is in uninterruptible sleep (a vfork's parent, a dead NFS server). A thread
@@ -25,12 +24,6 @@
 #define STOP_NS (20 * 1000 * 1000ull)
 #define STOP_MOST_NS (5 * 1000 * 1000 * 1000ull)
 #define AT_ONCE 8 /* threads that are on their way to a stop */
-
-uint64_t leaks_now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000ull + (uint64_t)time.tv_nsec;
-}
 
 size_t leaks_thread_count(const struct leaks_stop *stop) { return stop->count; }
 const struct leaks_thread *leaks_thread_at(const struct leaks_stop *stop, size_t index) {
@@ -63,19 +56,6 @@ static int by_tid(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* A thread's state from /proc: D: uninterruptible sleep, Z: has ended; 0: no such thread. */
-static char state_of(pid_t pid, pid_t tid) {
-    char path[96], text[512];
-    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", (int)pid, (int)tid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL) return 0;
-    size_t length = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    text[length] = 0;
-    const char *close = strrchr(text, ')');
-    return close != NULL && close[1] == ' ' ? close[2] : 0;
-}
-
 /* Seizes the threads that are not seized yet, and returns how many it seized. The list is sorted, because 4,000 threads
  * would otherwise take 16 million steps. */
 static int seize_more(struct leaks_stop *stop, size_t *first) {
@@ -100,7 +80,7 @@ static int seize_more(struct leaks_stop *stop, size_t *first) {
             if (errno == ESRCH) continue; /* it has ended meanwhile */
             /* A zombie thread can't be traced, and has nothing to read. */
             int error = errno;
-            char state = state_of(stop->pid, tid);
+            char state = leaks_state_of(stop->pid, tid);
             if (state == 0 || state == 'Z' || state == 'X') continue;
             result = -error;
             break;
@@ -200,7 +180,7 @@ static int stop_from(struct leaks_stop *stop, size_t first) {
             int result = try_stop(thread);
             if (result < 0) return result;
             if (result > 0) continue;
-            if (waited >= STOP_MOST_NS || (waited >= STOP_NS && state_of(stop->pid, thread->shown.tid) == 'D'))
+            if (waited >= STOP_MOST_NS || (waited >= STOP_NS && leaks_state_of(stop->pid, thread->shown.tid) == 'D'))
                 thread->is_late = true;
             else left++;
         }

@@ -9,6 +9,7 @@
 
 #include "leaks.h"
 #include "registers.h"
+#include "wait.h"
 
 struct tracee {
     struct leaks_thread shown;
@@ -42,13 +43,8 @@ struct leaks_stop {
     sigset_t our_mask;
 };
 
-uint64_t leaks_now(void);
-
 /* Around the release of a thread: the signals that it takes. */
 uint64_t leaks_turn_begin(const struct leaks_turn *turn, pid_t tid, struct registers_before *before);
 void leaks_turn_end(struct leaks_turn *turn, uint64_t takes);
-
-/* Waits for a thread's next stop; false if it has ended. */
-bool leaks_wait(pid_t tid, int *status);
 
 #endif

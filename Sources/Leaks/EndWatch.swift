@@ -169,6 +169,10 @@ package final class EndWatch {
                 switch stop {
                 case .interrupted:
                     leaks_continue_interrupted(other, interruptions.removeValue(forKey: other), &turn)
+                case .byJobControl:
+                    // It stays so until a SIGCONT.
+                    forgetInterruption(of: other)
+                    leaks_listen(other)
                 case .at(let signal): leaks_continue(other, signal)
                 case .ending, .leaving: break
                 }
@@ -182,7 +186,7 @@ package final class EndWatch {
         return try body(besides + stopped.keys.sorted(), missing)
     }
 
-    private enum LeaksStop { case interrupted, at(signal: CInt), ending, leaving }
+    private enum LeaksStop { case interrupted, byJobControl, at(signal: CInt), ending, leaving }
 
     private func halt(_ threads: [pid_t], into stopped: inout [pid_t: LeaksStop]) -> [pid_t] {
         let deadline = clockNanoseconds(CLOCK_MONOTONIC) &+ 2_000_000_000
@@ -197,7 +201,7 @@ package final class EndWatch {
                 case LEAKS_EVENT_INTERRUPTED:
                     leaks_interrupted(thread, interruptions[thread])
                     stopped[thread] = .interrupted
-                case LEAKS_EVENT_GROUP_STOP: stopped[thread] = .interrupted
+                case LEAKS_EVENT_GROUP_STOP: stopped[thread] = .byJobControl
                 case LEAKS_EVENT_EXIT: stopped[thread] = .ending
                 case LEAKS_EVENT_LEAVING: stopped[thread] = .leaving
                 default: stopped[thread] = .at(signal: 0)

@@ -26,6 +26,11 @@ extension Snapshot {
                     + "tracer: end or detach that one, and try again"
             )
         }
+        if Freezer.holding(pid_t(bitPattern: thread)) == .first {
+            throw LeaksError(
+                "\(processID): it is frozen (docker pause, or another freezer of its control group), and can't be "
+                    + "stopped: thaw it, and try again")
+        }
         var head = [UInt8](repeating: 0, count: 20)
         let descriptor = open("/proc/\(thread)/exe", O_RDONLY | O_CLOEXEC)
         if descriptor >= 0 {
@@ -54,8 +59,11 @@ extension Snapshot {
         case EAGAIN:
             return LeaksError(
                 "\(processID): none of its threads stopped: it is in uninterruptible sleep (a vfork's parent, a file "
-                    + "server that doesn't answer); try again when it runs"
+                    + "server that doesn't answer) or frozen; try again when it runs"
             )
+        case ETIMEDOUT:
+            return LeaksError(
+                "\(processID): it was frozen while heapsum had stopped it (docker pause): thaw it, and try again")
         case EPERM, EACCES: return permissionRefusal(processID)
         default: return LeaksError("\(processID): can't be stopped: \(String(cString: strerror(error)))")
         }

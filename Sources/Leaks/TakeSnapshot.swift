@@ -88,6 +88,7 @@ extension Snapshot {
         try map.take()
         let inFlight = image.inFlights()
         let clone = cloning == 0 ? leaks_clone_finish(stop) : cloning
+        guard clone != -ETIMEDOUT else { throw refusal(processID, Errno: ETIMEDOUT) }
         let isMoving = inFlight.contains { !$0.returned }
         if isMoving && !isLastTry {
             isHeld = false
@@ -129,9 +130,13 @@ extension Snapshot {
             guard options.mayReadInPlace else {
                 throw LeaksError("\(processID): can't be cloned (\(String(cString: strerror(-clone))))")
             }
+            // A call that could not begin, or what the kernel answered.
+            let reason =
+                cloning == -EAGAIN
+                ? "none of its threads could be led through a clone" : String(cString: strerror(-clone))
             notes.append(
-                "no snapshot could be made\(obstacle != nil ? "" : " (\(String(cString: strerror(-clone))))"): the "
-                    + "program stood still while all its memory was read"
+                "no snapshot could be made\(obstacle != nil ? "" : " (\(reason))"): the program stood still while all "
+                    + "its memory was read"
             )
             memory = live
         }
@@ -231,6 +236,9 @@ extension Snapshot {
     ///
     /// - Complexity: reads a file and two links for each thread.
     private static func obstacleToClone(_ processID: pid_t) -> String? {
+        if Freezer.holding(livingThread(of: processID)) != nil {
+            return "the program is frozen (docker pause, or another freezer), and can make no clone"
+        }
         let threads = (try? namesInDirectory(FilePath("/proc/\(processID)/task"))) ?? []
         for thread in threads.compactMap({ pid_t($0.string) }) {
             if let mode = statusLine("Seccomp:", of: thread)?.first, mode != "0" {

@@ -64,7 +64,7 @@ final class LeaksOnRequest {
             }
             var options = SnapshotOptions()
             options.keepsTicks = true
-            return try verdict(Snapshot.take(of: pid, image: image, options: options))
+            return try onOwnThread { try verdict(Snapshot.take(of: pid, image: image, options: options)) }
         } catch let error as LeaksError {
             throw LaunchError.notRecorded(error.message)
         }

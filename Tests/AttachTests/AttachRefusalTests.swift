@@ -128,6 +128,31 @@ import Testing
         try expect(program, says: ["setuid"])
     }
 
+    // Its memory is there, but not under its number.
+    @Test func aProgramWhoseMainThreadHasEnded() throws {
+        let program = try program(
+            """
+            #include <pthread.h>
+            #include <stdio.h>
+            #include <unistd.h>
+            static void *wait(void *unused) {
+                usleep(100000);
+                puts("ready"); fflush(stdout);
+                _exit(getchar() == EOF);
+                return unused;
+            }
+            int main(void) {
+                pthread_t thread;
+                if (pthread_create(&thread, 0, wait, 0) != 0) return 2;
+                pthread_exit(0);
+            }
+            """, options: "-lpthread")
+        let outcome = try program.heaprun("--pid", ["-o", "images"])
+        #expect(outcome.exitStatus == 125 && outcome.messages.contains("main thread has ended"), "\(outcome)")
+        program.tell("go")
+        #expect(try program.wait().exitStatus == 0)
+    }
+
     // Its memory is its parent's, which waits for it.
     @Test func aVforksChild() throws {
         let program = try program(

@@ -33,6 +33,52 @@ import Testing
         #expect(json.output.contains("\"whole\":false") && json.messages.contains("Not whole"), "\(json)")
     }
 
+    // heaprun makes the verdict that the program asks for, and lives on. It waits for a thread in uninterruptible sleep
+    // for some seconds; one that sleeps longer is not to be stopped when it comes back.
+    @Test func aThreadThatWillNotStopComesBack() throws {
+        let scratch = try Scratch()
+        try scratch.write(
+            "program.c",
+            """
+            #define _GNU_SOURCE
+            #include <fcntl.h>
+            #include <heapsum.h>
+            #include <pthread.h>
+            #include <stdio.h>
+            #include <stdlib.h>
+            #include <sys/wait.h>
+            #include <unistd.h>
+            static int end[2];
+            static void *wait_for_child(void *unused) {
+                char byte;
+                pid_t child = vfork();
+                if (child == 0) {
+                    close(end[1]);
+                    _exit(read(end[0], &byte, 1) != 0);
+                }
+                waitpid(child, 0, 0);
+                return unused;
+            }
+            int main(void) {
+                pthread_t thread;
+                if (pipe2(end, O_CLOEXEC) != 0) return 2;
+                if (pthread_create(&thread, 0, wait_for_child, 0) != 0) return 2;
+                usleep(300000);
+                printf("%d\\n", heapsum_leaks());
+                fflush(stdout);
+                close(end[1]);
+                if (pthread_join(thread, 0) != 0) return 3;
+                puts("all well");
+                return 0;
+            }
+            """)
+        try scratch.prepare("cc -O1 -I'\(Built.root)/Interposer/include' -o program program.c -lpthread")
+        let outcome = try scratch.startRecorded(
+            ["timeout", "120", "./program"], options: ["--quiet", "-o", "images"], library: Built.interposer
+        ).wait()
+        #expect(outcome.exitStatus == 0 && outcome.output == "-1\nall well\n", "\(outcome)")
+    }
+
     @Test func messagesBehindTheFirst() throws {
         expectPossible(try Watched([try leaksProgram("partly"), "messages"]).leaks(), "messages in socket")
     }

@@ -81,6 +81,41 @@ import Testing
         #expect(try watched.running.wait().exitStatus == 0)
     }
 
+    // heapsum is killed when it makes its first call of ptrace, its second, and so on. strace counts them. All of them
+    // if HEAPSUM_TEST_ALL is set, else each other one of those around the clone, and some before and after.
+    @Test func heapsumMayDieAtEachCall() throws {
+        let watched = try Watched([try leaksProgram("held")])
+        let threads = try words(watched, "ls /proc/\(watched.pid)/task")
+        let masks = try threads.map { try line("SigBlk", of: $0) }
+        func trace(_ options: [String]) throws -> (status: Int32, calls: [Substring]) {
+            let outcome = try watched.scratch.run(
+                ["strace", "-f", "-e", "trace=ptrace", "-o", "trace"] + options
+                    + [Built.products + "/heapsum", "leaks", String(watched.pid)])
+            let lines = try contents(watched.scratch.file("trace")).split(separator: "\n")
+            return (outcome.exitStatus, lines.filter { $0.contains("ptrace(") })
+        }
+        let whole = try trace([])
+        let begin = try #require(whole.calls.firstIndex { $0.contains("PTRACE_SETOPTIONS") })
+        #expect(whole.status == 0 && threads.count == 6)
+        let isAll = getenv("HEAPSUM_TEST_ALL") != nil, count = whole.calls.count
+        let chosen =
+            isAll ? Array(1 ... count) : [2, begin / 2] + stride(from: begin, to: begin + 16, by: 2) + [count - 8]
+        var killed = 0
+        for number in chosen {
+            let part = try trace(["-e", "inject=ptrace:signal=SIGKILL:when=\(number)"])
+            // With fewer calls than the first time it ends by itself.
+            if part.status == 128 + SIGKILL { killed += 1 } else { #expect(part.status == 0 && number > count - 40) }
+            #expect(eventually { threads.allSatisfy { ["S", "R"].contains(state(of: $0)) } }, "\(number)")
+            #expect(try eventually { try threads.map { try line("SigBlk", of: $0) } == masks }, "\(number)")
+            #expect(try eventually { try living(watched) == 0 }, "\(number)")
+            try #require(try watched.lines() == [], "killed at call \(number): \(part.calls.suffix(3))")
+        }
+        #expect(killed > chosen.count / 2)
+        kill(watched.pid, SIGTERM)
+        let outcome = try watched.running.wait()
+        #expect(outcome.exitStatus == 0 && outcome.output.hasSuffix("all well\n"), "\(outcome)")
+    }
+
     /// A thread's state by the kernel: "S": it waits; "t": a tracer has stopped it.
     private func state(of thread: String) -> Character? {
         guard let text = try? contents("/proc/\(thread)/stat"), let end = text.lastIndex(of: ")") else { return nil }
@@ -109,6 +144,100 @@ import Testing
         let outcome = try watched.running.wait()
         #expect(outcome.exitStatus == 0, "\(outcome)")
         #expect(outcome.output.hasSuffix("all well\n"), "\(outcome)")
+    }
+
+    // A stop by job control that comes while a thread makes heapsum's call holds the program as soon as heapsum leaves
+    // it. strace lets heapsum wait for a second where it has the thread begin the call, make it, and come back.
+    @Test func aStopMeanwhileIsNotLost() throws {
+        let watched = try Watched([try leaksProgram("stacks")])
+        let threads = try words(watched, "ls /proc/\(watched.pid)/task")
+        func all(_ wanted: Character) -> Bool { threads.allSatisfy { state(of: $0) == wanted } }
+        func traced(_ file: String, _ options: [String] = []) throws -> Running {
+            try watched.scratch.start(
+                ["strace", "-f", "--seccomp-bpf", "-e", "trace=ptrace", "-o", file] + options
+                    + [Built.products + "/heapsum", "leaks", String(watched.pid)])
+        }
+        let whole = try traced("whole").wait()
+        let calls = try contents(watched.scratch.file("whole")).split(separator: "\n").filter { $0.contains("ptrace(") }
+        let begin = try #require(calls.firstIndex { $0.contains("PTRACE_SYSCALL") })
+        let back = try #require(calls[begin...].firstIndex { $0.contains("PTRACE_CONT") })
+        #expect(whole.exitStatus == 0)
+        for number in [begin + 1, begin + 2, back + 1] {
+            let file = "calls-\(number)", path = watched.scratch.file(file)
+            let tool = try traced(file, ["-e", "inject=ptrace:delay_enter=1s:when=\(number)"])
+            let isThere = eventually {
+                access(path, R_OK) == 0 && (try? contents(path).contains("PTRACE_SETOPTIONS, ")) == true
+            }
+            usleep(300_000)
+            kill(watched.pid, SIGSTOP)
+            let outcome = try tool.wait()
+            #expect(isThere && outcome.exitStatus == 0, "\(outcome)")
+            try #require(eventually { all("T") }, "call \(number): \(threads.map { state(of: $0) })")
+            kill(watched.pid, SIGCONT)
+            #expect(eventually { !threads.contains { state(of: $0) == "T" } })
+        }
+        #expect(try watched.rows().sum("definite") == [1, 1234])
+        kill(watched.pid, SIGTERM)
+        #expect(try watched.running.wait().exitStatus == 0)
+    }
+
+    // heaprun --leaks has a program that job control has stopped before the verdict for which it has asked. It stays
+    // stopped after it, until somebody continues it.
+    @Test func aStoppedProgramStaysStopped() throws {
+        let scratch = try Scratch()
+        try scratch.write(
+            "program.c",
+            """
+            #include <fcntl.h>
+            #include <heapsum.h>
+            #include <pthread.h>
+            #include <stdio.h>
+            #include <unistd.h>
+            static volatile unsigned long turns;
+            static void *count(void *unused) {
+                for (;;) turns++;
+                return unused;
+            }
+            int main(void) {
+                pthread_t thread;
+                if (pthread_create(&thread, 0, count, 0) != 0) return 2;
+                if (creat("runs", 0600) < 0) return 2;
+                while (access("go", F_OK) != 0) usleep(10000);
+                if (creat("asks", 0600) < 0) return 2;
+                const int answer = heapsum_leaks();
+                if (creat("goes on", 0600) < 0) return 2;
+                printf("%d\\n", answer);
+                return 0;
+            }
+            """)
+        try scratch.prepare("cc -O1 -I'\(Built.root)/Interposer/include' -o program program.c -lpthread")
+        // The shell gets heaprun's own SIGCONT, which heaprun passes on to the program that it has started.
+        let running = try scratch.startRecorded(
+            ["sh", "-c", "./program; exit $?"], options: ["--leaks", "--quiet", "-o", "images"],
+            library: Built.interposer)
+        let runs = eventually { access(scratch.file("runs"), F_OK) == 0 }
+        #expect(runs)
+        let shell = try running.child()
+        let children = try contents("/proc/\(shell)/task/\(shell)/children")
+        let program = try #require(pid_t(children.prefix { $0 != " " }))
+        // heaprun finds both the stop and the question when it goes on.
+        kill(running.pid, SIGSTOP)
+        try scratch.write("go", "")
+        let asks = eventually { access(scratch.file("asks"), F_OK) == 0 }
+        #expect(asks)
+        usleep(300_000)
+        kill(program, SIGSTOP)
+        usleep(300_000)
+        kill(running.pid, SIGCONT)
+        let isAnswered = eventually { names(in: scratch.path + "/images").contains { $0.hasSuffix(".1.heap") } }
+        #expect(isAnswered)
+        usleep(500_000)
+        let threads = try scratch.shell("ls /proc/\(program)/task").output.split(separator: "\n")
+        let states = threads.map { state(of: "\(program)/task/\($0)") }
+        #expect(states == ["t", "t"] && access(scratch.file("goes on"), F_OK) != 0)
+        kill(program, SIGCONT)
+        let outcome = try running.wait()
+        #expect(outcome.exitStatus == 0 && outcome.output == "0\n", "\(outcome)")
     }
 
     // Near a container's limit, a search that gave the clone pages of its own would end the program.

@@ -71,6 +71,24 @@ import Testing
         #expect(try watched.running.wait().exitStatus == 0)
     }
 
+    // Threads in which a call would do harm. The call goes into another thread, or the program is read where it stands;
+    // none of its own numbers changes, and no call of its own is handed to it.
+    @Test(arguments: ["pool", "coroutine", "dead", "dispatch"]) func whereACallWouldHarm(how: String) throws {
+        let watched = try Watched([try leaksProgram("stacks"), how])
+        // Not each kernel can dispatch.
+        if try watched.lines() == ["none"] { return }
+        for _ in 0 ..< 2 {
+            let outcome = try watched.leaks()
+            #expect(
+                outcome.exitStatus == 0
+                    && outcome.output.contains("could be led through a clone") == (how == "dispatch"), "\(outcome)")
+        }
+        #expect(try watched.rows().sum("definite") == [1, 1234])
+        kill(watched.pid, SIGTERM)
+        let outcome = try watched.running.wait()
+        #expect(outcome.exitStatus == 0, "\(outcome)")
+    }
+
     @Test func wrongArguments() throws {
         let scratch = try Scratch()
         for arguments in [

@@ -122,4 +122,23 @@ import Text
             } == ["12", "3"])
         #expect(statusWords("NSpid:", in: Array("NSpi".utf8)) == nil)
     }
+
+    // As on Debian 12 with both versions mounted, in a container, and where a group has no path.
+    @Test func freezers() {
+        func holding(_ groups: String, _ files: [String: String]) -> Freezer? {
+            Freezer.holding(Array(groups.utf8)) { files[$0] }
+        }
+        let both = "9:name=systemd:/\n6:freezer:/a b\n0::/a:c\n", first = "/sys/fs/cgroup/freezer/a b/freezer.state"
+        #expect(holding(both, [:]) == nil)
+        #expect(holding(both, [first: "THAWED\n"]) == nil)
+        #expect(holding(both, [first: "FROZEN\n"]) == .first && holding(both, [first: "FREEZING\n"]) == .first)
+        for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+            let events = root + "/a:c/cgroup.events"
+            #expect(holding(both, [events: "populated 1\nfrozen 0\n"]) == nil)
+            #expect(holding(both, [events: "populated 1\nfrozen 1\n"]) == .second)
+        }
+        #expect(holding("0::/\n", ["/sys/fs/cgroup/cgroup.events": "frozen 1\n"]) == .second)
+        #expect(holding("0::/../other\n", ["/sys/fs/cgroup/../other/cgroup.events": "frozen 1\n"]) == nil)
+        #expect(holding("", [:]) == nil && holding("0\n:\n", [:]) == nil)
+    }
 }

@@ -57,6 +57,8 @@ struct leaks_code leaks_find_code(const uint8_t *bytes, size_t count, uint64_t s
  * tables. The clone never runs, and dies with this tool. `floors` has the lowest address of each thread's own stack, or
  * 0; it may be NULL. If a thread has room on its stack, and `code` has both places, the program goes on even if this
  * tool is killed meanwhile. finish returns the clone's PID or a negative errno; it must follow a begin that succeeded.
+ * Both return -ETIMEDOUT if the thread sleeps for ten seconds instead (the process was frozen): it finds home by itself
+ * when this tool's thread ends.
  */
 int leaks_clone_begin(struct leaks_stop *stop, const struct leaks_code *code, const uint64_t *floors);
 pid_t leaks_clone_finish(struct leaks_stop *stop);
@@ -65,7 +67,8 @@ pid_t leaks_clone_finish(struct leaks_stop *stop);
 uint64_t leaks_go_on(struct leaks_stop *stop);
 
 /* Kills a clone. Then a thread of its parent has to be stopped, and made to wait for it; otherwise the parent would
- * keep a zombie. `inner` is the clone's PID in its parent's PID namespace. */
+ * keep a zombie. `inner` is the clone's PID in its parent's PID namespace. -EAGAIN: there was nothing to wait for yet,
+ * or no thread could make the call. */
 void leaks_kill_clone(pid_t clone);
 int leaks_wait_for(struct leaks_stop *stop, pid_t inner, const struct leaks_code *code, const uint64_t *floors);
 
