@@ -30,7 +30,7 @@ struct Target {
 
     init(_ pid: pid_t) throws(LaunchError) {
         self.pid = pid
-        let maps = try readMaps(pid)
+        let maps = try readMapsOnceStarted(pid)
         hasMappingsLibrary = maps.contains(where: AttachedLibrary.mappings.isMapped)
         guard let libcStart = maps.first(where: { isLibc($0) && $0.fileOffset == 0 })?.start,
             let libc = attach_module_read(pid, libcStart)
@@ -161,6 +161,23 @@ func isLibrary(_ mapping: Mapping) -> Bool { AttachedLibrary.recorder.isMapped(a
 
 func readMaps(_ pid: pid_t) throws(LaunchError) -> [Mapping] {
     do { return try mappings(of: pid) } catch { throw permissionRefusal(pid, error) }
+}
+
+/// The mappings of a program whose loader has mapped its libraries. One that is just starting is waited for, up to five
+/// seconds: it has glibc's loader, and no libc yet.
+private func readMapsOnceStarted(_ pid: pid_t) throws(LaunchError) -> [Mapping] {
+    var maps = try readMaps(pid)
+    func isStarting(_ maps: [Mapping]) -> Bool {
+        maps.contains { isNamed($0, "ld-linux", "ld-2.") } && !maps.contains(where: isLibc)
+    }
+    guard isStarting(maps) else { return maps }
+    for _ in 0 ..< 100 {
+        usleep(50_000)
+        let before = maps
+        maps = try readMaps(pid)
+        if !isStarting(maps) && maps == before { break }
+    }
+    return maps
 }
 
 /// What is said of a process that ends while somebody looks at it.

@@ -137,10 +137,13 @@ static void let_go(struct attach_thread *thread, int status) {
 
 /* Seizes and interrupts the thread; 1 if it is stopped, with the reason in `*status`. */
 static int interrupt(struct attach_thread *thread, int *status) {
-    if (ptrace(PTRACE_SEIZE, thread->tid, 0, 0) != 0) return -errno;
+    /* It may be this tool's already: one that did not stop in time, and so couldn't be detached. Only its tracer can
+     * interrupt it. */
+    const int refused = ptrace(PTRACE_SEIZE, thread->tid, 0, 0) != 0 ? errno : 0;
+    if (refused != 0 && refused != EPERM) return -refused;
     thread->began_ns = leaks_now();
     registers_look(thread->plan.pid, thread->tid, &thread->before);
-    if (ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0) != 0) return -errno;
+    if (ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0) != 0) return refused != 0 ? -refused : -errno;
     int stopped = leaks_wait(thread->tid, status, STOP_NS);
     /* It is in uninterruptible sleep, and can't be detached before it stops: wait for the stop. */
     if (stopped == 0) stopped = leaks_wait(thread->tid, status, 100 * STOP_NS) > 0 ? 2 : 0;

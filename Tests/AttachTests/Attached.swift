@@ -20,8 +20,15 @@ final class Attached {
         try self.scratch.prepare("rm -f in && mkfifo in")
         running = try self.scratch.start(arguments, variables: variables, input: self.scratch.file("in"))
         pid = running.pid
-        guard let file = fopen(self.scratch.file("in"), "w") else { throw Failure("no standard input") }
+        guard let file = fopen(self.scratch.file("in"), "we") else { throw Failure("no standard input") }
         input = file
+    }
+
+    /// `churn` with so many threads, which run already: before, it is the loader's, and nobody can attach to it.
+    static func churn(_ threads: Int) throws -> Attached {
+        let program = try Attached([try Built.program("churn"), "\(threads)"])
+        _ = try program.ask("epoch 1")
+        return program
     }
 
     deinit {
@@ -33,23 +40,14 @@ final class Attached {
     }
 
     /// From here on the program is the only child of the process that was started.
-    func useChild() throws {
-        let children = try contents("/proc/\(pid)/task/\(pid)/children")
-        guard let child = pid_t(children.split(separator: " ").first ?? "") else { throw Failure("no child of \(pid)") }
-        pid = child
-    }
+    func useChild() throws { pid = try running.child() }
 
     func tell(_ line: String) {
         fputs(line + "\n", input)
         fflush(input)
     }
 
-    /// Whether the process that was started has ended, with all its threads. It is still to be waited for.
-    private var hasEnded: Bool {
-        var end = siginfo_t()
-        return pid == running.pid && waitid(P_PID, id_t(pid), &end, WEXITED | WNOHANG | WNOWAIT) == 0
-            && end.si_signo == SIGCHLD
-    }
+    private var hasEnded: Bool { pid == running.pid && running.hasEnded }
 
     /// Its next line.
     func answer() throws -> String {
@@ -90,10 +88,10 @@ final class Attached {
         return try answer()
     }
 
-    /// Until each thread of `churn` has allocated at least 64 times from here on. Between the two orders that it
-    /// answers to, a thread runs its loop once.
-    func churnOn() throws {
-        for _ in 0 ..< 2 { _ = try ask("epoch 1") }
+    /// Until each thread of `churn` has allocated at least 64 times from here on, blocks of this epoch. Between the two
+    /// orders that it answers to, a thread runs its loop once.
+    func churnOn(epoch: UInt64 = 1) throws {
+        for _ in 0 ..< 2 { _ = try ask("epoch \(epoch)") }
     }
 
     func wait() throws -> Outcome {

@@ -168,7 +168,7 @@ import Testing
         let running = try scratch.start(
             [
                 Built.heaprun, "--dormant", "-o", "own", "/bin/sh", "-c",
-                "trap 'echo mine' USR2; echo ready; i=0; while [ $i -lt 40 ]; do sleep 0.05; i=$((i+1)); done",
+                "trap 'echo mine; exit' USR2; echo ready; i=0; while [ $i -lt 1200 ]; do sleep 0.05; i=$((i+1)); done",
             ], variables: ["HEAPSUM_LIBRARY": Built.interposer])
         #expect(try eventually { try contents(running.outputPath) == "ready\n" })
         kill(running.pid, SIGUSR2)
@@ -261,8 +261,7 @@ import Testing
 
     /// Ends the recording of `churn`, and compares the image with what the program holds of a new epoch.
     private func expectExact(_ program: Attached, epoch: UInt64) throws {
-        _ = try program.ask("epoch \(epoch)")
-        usleep(20_000)
+        try program.churnOn(epoch: epoch)
         _ = try program.ask("pause")
         let held = try program.ask("count \(epoch)").split(separator: " ").map(String.init)
         let image = try program.detach()

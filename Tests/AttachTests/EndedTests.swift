@@ -19,7 +19,7 @@ import Testing
     }
 
     @Test func detachingFromAProgramThatHasEndedLeavesItsImage() throws {
-        let program = try Attached([try Built.program("churn"), "2"])
+        let program = try Attached.churn(2)
         try program.attach()
         #expect(runDirectories(for: program.scratch).count == 1)
         let image = program.scratch.file("images/churn.\(program.pid).heap")
@@ -43,7 +43,7 @@ import Testing
 
     /// Who waits for the program leaves its image, and nobody else does.
     @Test func aHeaprunThatWaitsKeepsItsImage() throws {
-        let program = try Attached([try Built.program("churn"), "1"])
+        let program = try Attached.churn(1)
         let tool = try program.scratch.start(
             [Built.heaprun, "--pid", String(program.pid), "-o", "images", "--for", "10m"],
             variables: ["HEAPSUM_LIBRARY": Built.interposer])
@@ -65,7 +65,7 @@ import Testing
     @Test func aProgramMayEndAtAnyInstantOfAttaching() throws {
         var attached = 0, recorded = 0, refused = 0
         for round in 0 ..< 24 {
-            let program = try Attached([try Built.program("churn"), "2"])
+            let program = try Attached.churn(2)
             let tool = try program.scratch.start(
                 [Built.heaprun, "--pid", String(program.pid), "-o", "images"],
                 variables: ["HEAPSUM_LIBRARY": Built.interposer])

@@ -20,7 +20,7 @@ import Testing
     }
 
     @Test func theImageIsFoundWhileTheProgramRunsAndAfterItsEnd() throws {
-        let program = try Attached([try Built.program("churn"), "3"])
+        let program = try Attached.churn(3)
         try program.attach()
         let name = "churn.\(program.pid).heap"
         #expect(try names(program) == [name])
@@ -36,7 +36,7 @@ import Testing
     }
 
     @Test func aSecondRecordingIsFoundBesideTheFirst() throws {
-        let program = try Attached([try Built.program("churn"), "1"])
+        let program = try Attached.churn(1)
         let names = (1 ... 3).map { "churn.\(program.pid)\($0 == 1 ? "" : "-\($0)").heap" }
         for round in 0 ..< 3 {
             try program.attach()
@@ -49,7 +49,7 @@ import Testing
     }
 
     @Test func theEndOfTheRecordingPutsTheImageInTheLinksPlace() throws {
-        let program = try Attached([try Built.program("churn"), "3"])
+        let program = try Attached.churn(3)
         try program.attach()
         let first = "churn.\(program.pid).heap", second = "churn.\(program.pid)-2.heap"
         let changed = try program.heaprun("--pid", ["--sample", "512K"])

@@ -38,7 +38,6 @@ import Testing
     @Test func whatIsMappedFromThenOnIsBookedToThePage() throws {
         let program = try Attached([try Built.program("maps_late")])
         for command in ["map", "start"] { #expect(try program.ask(command) == "\(command) done") }
-        usleep(100_000)
         #expect(try program.ask("stop") == "stop done")
         for round in 0 ..< 2 {
             try program.attach(["--mappings"])
@@ -54,7 +53,6 @@ import Testing
             #expect(told.output.contains("\"map_pages\"") && told.output.contains("\"map_all\""), "\(told)")
             for _ in 0 ..< 3 {
                 #expect(try program.ask("start") == "start done")
-                usleep(200_000)
                 #expect(try program.ask("stop") == "stop done")
                 let booked = pages(try runningImage(program)), now = try pages(program.pid)
                 #expect(booked.subtracting(now).isEmpty, "booked, and not mapped")

@@ -59,12 +59,11 @@ import Testing
     // Threads that only allocate, attached to: what the program holds of an epoch is what the image has that was ended
     // in it.
     @Test func ofAProgramThatOnlyAllocates() throws {
-        let program = try Attached([try Built.program("churn"), "3"])
+        let program = try Attached.churn(3)
         try program.attach()
         for round in 0 ..< 6 {
             let epoch = 3 + UInt64(round)
-            _ = try program.ask("epoch \(epoch)")
-            usleep(20_000)
+            try program.churnOn(epoch: epoch)
             _ = try program.ask("pause")
             let held = try program.ask("count \(epoch)").split(separator: " ").map(String.init)
             let exact = try image(try change(program.scratch, program.pid, to: "512K"))
@@ -99,7 +98,7 @@ import Testing
 
     // A heaprun that stays with the program finds the images of both rates.
     @Test func whileAnotherHeaprunWaits() throws {
-        let program = try Attached([try Built.program("churn"), "1"])
+        let program = try Attached.churn(1)
         _ = try program.ask("epoch 1")
         let tool = try program.scratch.start(
             [Built.heaprun, "--pid", String(program.pid), "-o", "images", "--for", "10m"],
@@ -143,7 +142,7 @@ import Testing
 
     // A signal that comes before heaprun waits does not leave the other rate behind.
     @Test(arguments: 0 ..< 12) func aSignalAtAnyTimeLeavesTheRateAsItWas(step: Int) throws {
-        let program = try Attached([try Built.program("churn"), "1"])
+        let program = try Attached.churn(1)
         try program.attach(["--sample", "64K"])
         let tool = try program.scratch.start(
             [Built.heaprun, "--pid", String(program.pid), "--sample", "0", "--for", "10m"],
@@ -160,7 +159,7 @@ import Testing
 
     // Where the user wants them, or else where the recording began.
     @Test(arguments: ["images", "close"]) func aProgramThatEndsMeanwhileLeavesBothImages(output: String) throws {
-        let program = try Attached([try Built.program("churn"), "1"])
+        let program = try Attached.churn(1)
         try program.attach(["--sample", "64K"])
         let tool = try program.scratch.start(
             [Built.heaprun, "--pid", String(program.pid), "--sample", "0", "--for", "10m"]
@@ -178,7 +177,7 @@ import Testing
     }
 
     @Test func whatIsNoChangeOfTheRateIsRefused() throws {
-        let program = try Attached([try Built.program("churn"), "1"])
+        let program = try Attached.churn(1)
         try program.attach()
         for (words, reason) in [
             ([], "--sample BYTES changes its rate"), (["--sample", "0"], "recorded so already"),

@@ -48,6 +48,7 @@ import Testing
     /// C++'s operators are the first runtime's; a dump may be taken meanwhile.
     @Test func aDumpMeanwhile() throws {
         let program = try Attached([try Built.program("late")])
+        #expect(try program.ask("free") == "free 0") // it runs
         try program.attach()
         #expect(try program.ask("work") == "work 0")
         let outcome = try program.scratch.run([Built.heapdump, String(program.pid)])
@@ -98,6 +99,7 @@ import Testing
         try scratch.prepare("chmod 755 . && cp '\(try Built.program("late"))' late")
         let program = try Attached(
             ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "./late"], scratch: scratch)
+        #expect(try program.ask("free") == "free 0") // it is no setpriv any more
         try program.attach()
         #expect(try program.ask("work") == "work 0")
         #expect(try program.detach().held(1001 ... 1007).blocks == 70)

@@ -96,7 +96,7 @@ import Testing
         var generator = SeededGenerator(seed: 11)
         let lie = "\(scratch.path)/lie"
         func write(_ bytes: [UInt8]) {
-            let descriptor = open(lie, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+            let descriptor = open(lie, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
             defer { close(descriptor) }
             #expect(bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) } == bytes.count)
         }

@@ -17,8 +17,10 @@ import Testing
         #include <unistd.h>
         int main(int count, char **words) {
             for (int i = 0; i < 50; i++) { void *volatile p = malloc(700); (void)p; }
-            usleep(atoi(words[1]) * 1000);
-            return count == 2 ? 6 : 0;
+            char line;
+            if (words[1][0] == 'r') return read(0, &line, 1) == 1 && count == 2 ? 6 : 1;
+            sleep(600);
+            return 0;
         }
         """
 
@@ -29,14 +31,23 @@ import Testing
     func anImageInASandboxIsKept(sandbox: String) throws {
         let scratch = try Scratch()
         try scratch.write("prog.c", Self.program)
-        // /tmp is not to be seen in there: so program and library lie elsewhere. The program runs for seconds, because
-        // heaprun has to find it while it runs, on a busy machine too.
+        // /tmp is not to be seen in there: so program and library lie elsewhere. The program runs until heaprun has
+        // found it, and opened its image; where /dev/shm is the machine's, there is nothing to find.
         let place = "/var/tmp/heapsum-test-\(getpid())-\(UInt32.random(in: 0 ... .max))"
         try scratch.prepare("mkdir \(place) && cp '\(Built.interposer)' \(place) && cc -O0 -o \(place)/prog prog.c")
         defer { _ = system("rm -r \(place)") }
-        let outcome = try scratch.record(
-            ["bwrap"] + sandbox.split(separator: " ").map(String.init) + ["\(place)/prog", "5000"],
-            options: ["-o", "images", "--only", "prog"], library: "\(place)/libheapsum.so")
+        try scratch.prepare("mkfifo input")
+        let running = try scratch.startRecorded(
+            ["bwrap"] + sandbox.split(separator: " ").map(String.init) + ["\(place)/prog", "read"],
+            options: ["-o", "images", "--only", "prog"], library: "\(place)/libheapsum.so",
+            input: scratch.file("input"))
+        #expect(
+            try sandbox == "--dev-bind / / --tmpfs /tmp"
+                || eventually {
+                    try scratch.shell("ls -l /proc/\(running.pid)/fd | grep 'prog[.][0-9]*[.]heap'").exitStatus == 0
+                })
+        try scratch.prepare("echo >input")
+        let outcome = try running.wait()
         #expect(outcome.exitStatus == 6, "\(outcome)")
         #expect(outcome.messages.contains("35,000 bytes  50 blocks  prog: main"), "\(outcome)")
         let names = try namesInDirectory(FilePath("\(scratch.path)/images"))
@@ -53,7 +64,12 @@ import Testing
         try scratch.prepare("mkdir \(place) && cp '\(Built.interposer)' \(place) && cc -O0 -o \(place)/prog prog.c")
         defer { _ = system("rm -r \(place)") }
         let outcome = try scratch.record(
-            ["sh", "-c", "bwrap --ro-bind / / --dev /dev --tmpfs /tmp \(place)/prog 60000 >/dev/null 2>&1 & sleep 1"],
+            [
+                "sh", "-c",
+                "bwrap --ro-bind / / --dev /dev --tmpfs /tmp \(place)/prog sleep >/dev/null 2>&1 & i=0; "
+                    + "until ls -l /proc/$PPID/fd | grep -q 'prog[.][0-9]*[.]heap' || [ $i = 1200 ]; "
+                    + "do sleep 0.05; i=$((i+1)); done",
+            ],
             options: ["-o", "images", "--only", "prog"],
             library: "\(place)/libheapsum.so")
         let line = try #require(

@@ -12,11 +12,12 @@ import Text
     @Test(arguments: [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGQUIT, SIGABRT, SIGALRM])
     func signalsArePassedOn(number: Int32) throws {
         let scratch = try Scratch()
-        // The trap counts; the program ends at the second pass, so that a signal passed on twice is seen.
+        // The trap counts; the program goes on for a while after it, so that a signal passed on twice is seen.
         let name = signalName(number)
         let script =
-            "count=0; trap 'count=$((count+1))' \(name); echo ready; i=0; while [ $i -lt 100 ]; do sleep 0.02; [ "
-            + "$count -gt 0 ] && i=$((i+5)); i=$((i+1)); done; exit $count"
+            "count=0; trap 'count=$((count+1))' \(name); echo ready; i=0; "
+            + "while [ $count = 0 ] && [ $i -lt 3000 ]; do sleep 0.02; i=$((i+1)); done; "
+            + "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 0.02; done; exit $count"
         let running = try scratch.startRecorded(["sh", "-c", script])
         #expect(try eventually { try contents(running.outputPath) == "ready\n" })
         kill(running.pid, number)
@@ -50,13 +51,19 @@ import Text
         let child = try running.child()
         kill(running.pid, SIGKILL)
         _ = try running.wait()
+        // Nobody is left to remove the run directory, and heaprun's socket in it. The program may just be starting.
+        var directory: Substring?
+        let isThere = try eventually {
+            directory = try contents("/proc/\(child)/environ").split(separator: "\0")
+                .first { $0.hasPrefix("HEAPSUM_RUN_DIR=") }?.dropFirst(16)
+            return try directory != nil && contents("/proc/\(child)/comm") == "sleep\n"
+        }
+        try #require(isThere && kill(child, 0) == 0)
         usleep(100_000)
-        #expect(kill(child, 0) == 0)
-        // Nobody is left to remove the run directory, and heaprun's socket in it.
-        let variables = try contents("/proc/\(child)/environ").split(separator: "\0")
-        let directory = try #require(variables.first { $0.hasPrefix("HEAPSUM_RUN_DIR=") }?.dropFirst(16))
+        #expect(try contents("/proc/\(child)/stat").contains("(sleep) S "))
         kill(child, SIGKILL)
-        #expect(unlink(String(directory) + "/" + RequestSocket.name) == 0 && rmdir(String(directory)) == 0)
+        let place = String(try #require(directory))
+        #expect(unlink(place + "/" + RequestSocket.name) == 0 && rmdir(place) == 0)
     }
 
     // A stop by SIGSTOP is the program's alone: whoever continues the program must not find heaprun stopped.
@@ -139,8 +146,13 @@ import Text
     @Test(.enabled(if: system("unshare --pid --fork true 2>/dev/null") == 0, "needs the right to make a PID namespace"))
     func asTheFirstProcessItReapsOrphans() throws {
         let scratch = try Scratch()
-        // An orphan that ends after its parent would stay a zombie.
-        let script = "(sh -c 'sleep 0.1 & :' &); sleep 0.6; ps -e -o stat= | grep -c Z"
+        // An orphan that ends after its parent would stay a zombie, to which a signal can be sent.
+        let script = """
+            (sh -c 'sleep 0.1 & echo $! >orphan' &)
+            until [ -s orphan ]; do sleep 0.02; done
+            i=0; while kill -0 $(cat orphan) 2>/dev/null && [ $i -lt 1000 ]; do sleep 0.02; i=$((i+1)); done
+            ps -e -o stat=,comm= | grep -c 'Z.*sleep'
+            """
         let outcome = try scratch.run(
             ["unshare", "--pid", "--fork", "--mount-proc", Built.heaprun, "--quiet", "/bin/sh", "-c", script],
             variables: ["HEAPSUM_LIBRARY": emptyLibrary])

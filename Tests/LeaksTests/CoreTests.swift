@@ -81,7 +81,7 @@ import Testing
             }
             if turn % 5 == 0 { bytes.removeLast(Int.random(in: 0 ..< bytes.count, using: &random)) }
             let path = "\(directory)/damaged"
-            let file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+            let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
             _ = bytes.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
             close(file)
             guard let snapshot = try? Snapshot.read(core: path, image: image) else { continue }

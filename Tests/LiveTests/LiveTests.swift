@@ -29,7 +29,7 @@ private final class Told {
 
     /// Waits until the program has done it.
     func tell(_ line: String) throws {
-        let input = open(scratch.file("input"), O_WRONLY | O_NONBLOCK)
+        let input = open(scratch.file("input"), O_WRONLY | O_NONBLOCK | O_CLOEXEC)
         defer { close(input) }
         _ = (line + "\n").withCString { write(input, $0, strlen($0)) }
         answers += 1
@@ -40,7 +40,7 @@ private final class Told {
     }
 
     func end() throws -> Outcome {
-        let input = open(scratch.file("input"), O_WRONLY | O_NONBLOCK)
+        let input = open(scratch.file("input"), O_WRONLY | O_NONBLOCK | O_CLOEXEC)
         _ = write(input, "end\n", 4)
         close(input)
         return try running.wait()

@@ -109,12 +109,12 @@ import Testing
         #expect(plain.messages.allSatisfy { $0 != "\r" && $0 != "\u{1B}" })
         // script(1) gives it a terminal for its standard error.
         let shown = try scratch.shell(
-            "mkfifo f; (cat two.log; sleep 0.8; head -c 400000 /dev/zero | tr '\\0' '\\n'; sleep 0.2) > f & script "
+            "mkfifo f; (cat two.log; sleep 2; head -c 400000 /dev/zero | tr '\\0' '\\n'; sleep 0.2) > f & script "
                 + "-qec '\(heapsum) --input aix --set all f' /dev/null"
         )
         #expect(shown.output.contains("B/s") && shown.output.contains("\u{1B}[K"), "\(shown.output)")
         let without = try scratch.shell(
-            "rm f; mkfifo f; (cat two.log; sleep 0.8; head -c 400000 /dev/zero | tr '\\0' '\\n'; sleep 0.2) > f & "
+            "rm f; mkfifo f; (cat two.log; sleep 2; head -c 400000 /dev/zero | tr '\\0' '\\n'; sleep 0.2) > f & "
                 + "script -qec '\(heapsum) --no-progress --input aix --set all f' /dev/null"
         )
         #expect(!without.output.contains("B/s"))

@@ -35,7 +35,7 @@ final class LogFile {
     init(_ bytes: some Collection<UInt8>, name: String = "test.log") throws {
         scratch = try Scratch()
         path = scratch.file(name)
-        guard let file = fopen(path, "w") else { throw Failure("can't write \(path)") }
+        guard let file = fopen(path, "we") else { throw Failure("can't write \(path)") }
         let array = Array(bytes)
         fwrite(array, 1, array.count, file)
         fclose(file)

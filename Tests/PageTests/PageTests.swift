@@ -14,7 +14,7 @@ import Testing
         for length in [0, 1, 54, 55, 56, 57, 63, 64, 65, 119, 120, 128, 5000] {
             let bytes = (0 ..< length).map { UInt8(truncatingIfNeeded: $0 &* 131 &+ $0 >> 3) }
             let path = "\(scratch.path)/message"
-            let file = try #require(fopen(path, "w"))
+            let file = try #require(fopen(path, "we"))
             #expect(fwrite(bytes, 1, length, file) == length)
             fclose(file)
             let outcome = try scratch.shell(
@@ -50,7 +50,7 @@ import Testing
         data.close()
         #expect(!data.bytes.contains { "<>&".utf8.contains($0) })
         let scratch = try Scratch()
-        let file = try #require(fopen("\(scratch.path)/data.json", "w"))
+        let file = try #require(fopen("\(scratch.path)/data.json", "we"))
         #expect(fwrite(data.bytes, 1, data.bytes.count, file) == data.bytes.count)
         fclose(file)
         let read = try scratch.run([

@@ -75,7 +75,8 @@ static int churn_under(void (*handler)(int), int milliseconds) {
     setitimer(ITIMER_REAL, &timer, NULL);
     volatile int round = 0;
     sigsetjmp(back, 1);
-    while (milliseconds_since(&start) < milliseconds) {
+    /* Longer where the machine has other work, up to a minute. */
+    for (long now; (now = milliseconds_since(&start)) < milliseconds || (came <= 10 && now < 60000);) {
         armed = 1;
         for (int i = 0; i < 20; i++) {
             round++;

@@ -3,7 +3,8 @@
  *
  *   map      maps two pages, a memfd of three, moves one of five pages and makes it seven; keeps all
  *   unmap    unmaps what was kept, half of the first mapping at a time
- *   start    lets four threads map, check, move and unmap at random until `stop`
+ *   start    lets four threads map, check, move and unmap at random until `stop`; each has done so 1,000 times when
+ *            this is answered
  *   stop     they stand still; what they keep stays mapped
  *   quit     ends; the status is 1 if a mapping did not have what was written to it
  */
@@ -28,7 +29,7 @@ struct kept {
 static struct kept kept[4096];
 static size_t kept_count;
 static atomic_bool runs, ends, is_wrong;
-static atomic_int resting;
+static atomic_int resting, going;
 
 static void keep(void *at, size_t bytes) {
     if (at == MAP_FAILED) abort();
@@ -60,8 +61,10 @@ static void *work(void *seed) {
     enum { MOST = 64 };
     struct kept own[MOST] = {{NULL, 0}};
     uint64_t random = (uintptr_t)seed * 0x9E3779B97F4A7C15u + 1;
+    int steps = 0;
     while (!ends) {
         if (!runs) {
+            steps = 0;
             resting++;
             while (!runs && !ends) usleep(1000);
             resting--;
@@ -69,6 +72,7 @@ static void *work(void *seed) {
         }
         random = random * 6364136223846793005u + 1442695040888963407u;
         struct kept *one = &own[random >> 33 & (MOST - 1)];
+        if (++steps == 1000) going++;
         size_t bytes = (1 + (random >> 40 & 15)) * PAGE;
         if (one->at != NULL && *(uint64_t *)(void *)one->at != ((uint64_t)(uintptr_t)one ^ one->bytes)) is_wrong = true;
         if (one->at == NULL) {
@@ -96,8 +100,10 @@ int main(void) {
         line[strcspn(line, "\n")] = '\0';
         if (strcmp(line, "map") == 0) map_all();
         else if (strcmp(line, "unmap") == 0) unmap_all();
-        else if (strcmp(line, "start") == 0) runs = true;
-        else if (strcmp(line, "stop") == 0)
+        else if (strcmp(line, "start") == 0) {
+            going = 0;
+            for (runs = true; going < 4;) usleep(1000);
+        } else if (strcmp(line, "stop") == 0)
             for (runs = false; resting < 4;) usleep(1000);
         else if (strcmp(line, "quit") == 0) break;
         printf("%s done\n", line);

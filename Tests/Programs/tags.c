@@ -121,9 +121,11 @@ static void run_long(void) {
     keep(300);
 }
 
+static volatile sig_atomic_t handled;
 static void handle(int signal) {
     (void)signal;
     const char *earlier = heapsum_tag("handler");
+    handled++;
     void *volatile block = malloc(48);
     free(block);
     heapsum_tag(earlier);
@@ -141,6 +143,7 @@ static void run_signals(int milliseconds) {
     sigaction(SIGALRM, &action, NULL);
     setitimer(ITIMER_REAL, &(struct itimerval){{0, 100}, {0, 100}}, NULL);
     clock_gettime(CLOCK_MONOTONIC, &begun);
+    long passed;
     do {
         for (int i = 0; i < 100; i++) {
             heapsum_tag("odd");
@@ -150,7 +153,9 @@ static void run_signals(int milliseconds) {
             allocate(40);
         }
         clock_gettime(CLOCK_MONOTONIC, &now);
-    } while ((now.tv_sec - begun.tv_sec) * 1000 + (now.tv_nsec - begun.tv_nsec) / 1000000 < milliseconds);
+        passed = (now.tv_sec - begun.tv_sec) * 1000 + (now.tv_nsec - begun.tv_nsec) / 1000000;
+        /* Longer where the machine has other work, up to a minute. */
+    } while (passed < milliseconds || (handled < 100 && passed < 60000));
     setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 0}}, NULL);
 }
 

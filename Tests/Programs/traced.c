@@ -163,8 +163,10 @@ static void run_threads(int threads) {
     for (int i = 0; i < threads; i++) pthread_join(ids[i], NULL);
 }
 
+static volatile sig_atomic_t handled;
 static void handle(int signal) {
     static struct traced_record own;
+    handled++;
     struct traced_record *earlier = writer->attached();
     (void)signal;
     change(&own, "GET", "/handler");
@@ -189,6 +191,7 @@ static void run_signals(int milliseconds) {
     sigaction(SIGALRM, &action, NULL);
     setitimer(ITIMER_REAL, &(struct itimerval){{0, 100}, {0, 100}}, NULL);
     clock_gettime(CLOCK_MONOTONIC, &start);
+    long passed;
     do {
         for (int i = 0; i < 100; i++) {
             change(&record, "GET", "/odd");
@@ -198,7 +201,9 @@ static void run_signals(int milliseconds) {
             allocate(40);
         }
         clock_gettime(CLOCK_MONOTONIC, &now);
-    } while ((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 < milliseconds);
+        passed = (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;
+        /* Longer where the machine has other work, up to a minute. */
+    } while (passed < milliseconds || (handled < 100 && passed < 60000));
     setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 0}}, NULL);
     writer->attach(NULL);
 }

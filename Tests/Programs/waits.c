@@ -1,8 +1,8 @@
 /*
  * Waits in one system call, named by the argument, until a line comes on standard input; then says how the call came
- * back: "came back N", where N is what it answered, or "failed ERRNO". Waits with a time limit say how many
- * milliseconds they took as well. A second thread reads the line and does what ends the wait, so the first is the one
- * that waits.
+ * back: "came back N", where N is what it answered, or "failed ERRNO"; and how many milliseconds it took. A second
+ * thread reads the line and does what ends the wait, so the first is the one that waits. Calls with a time limit end by
+ * themselves, after as many seconds as the second argument says.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -37,7 +37,7 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
 static int is_over;
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
-#define LIMIT_SECONDS 3 /* of those calls that end by themselves */
+static int limit_seconds;
 
 static int is(const char *name) { return strcmp(what, name) == 0; }
 static void on_signal(int number) { (void)number; }
@@ -86,8 +86,8 @@ static long run(void) {
     char byte, big[65536] = {0};
     struct iovec part = {&byte, 1}, whole = {big, sizeof big};
     struct pollfd poller = {ends[0], POLLIN, 0};
-    struct timespec limit = {LIMIT_SECONDS, 0}, at;
-    struct timeval limit_too = {LIMIT_SECONDS, 0};
+    struct timespec limit = {limit_seconds, 0}, at;
+    struct timeval limit_too = {limit_seconds, 0};
     struct epoll_event event;
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
     struct mmsghdr messages = {.msg_hdr = message};
@@ -105,7 +105,7 @@ static long run(void) {
     if (is("write")) return write(ends[1], big, sizeof big);
     if (is("writev")) return writev(ends[1], &whole, 1);
     if (is("poll")) return poll(&poller, 1, -1);
-    if (is("poll_limit")) return poll(&(struct pollfd){-1, 0, 0}, 1, LIMIT_SECONDS * 1000);
+    if (is("poll_limit")) return poll(&(struct pollfd){-1, 0, 0}, 1, limit_seconds * 1000);
     if (is("ppoll")) return ppoll(&poller, 1, NULL, &none);
     if (is("select")) return select(ends[0] + 1, &set, NULL, NULL, NULL);
     if (is("select_limit")) return select(0, NULL, NULL, NULL, &limit_too);
@@ -115,7 +115,7 @@ static long run(void) {
     if (is("nanosleep")) return nanosleep(&limit, NULL);
     if (is("clock_nanosleep")) {
         clock_gettime(CLOCK_MONOTONIC, &at);
-        at.tv_sec += LIMIT_SECONDS;
+        at.tv_sec += limit_seconds;
         errno = clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
         return errno == 0 ? 0 : -1;
     }
@@ -140,7 +140,7 @@ static long run(void) {
     if (is("sem_wait")) return sem_wait(&semaphore);
     if (is("sem_timedwait")) {
         clock_gettime(CLOCK_REALTIME, &at);
-        at.tv_sec += LIMIT_SECONDS;
+        at.tv_sec += limit_seconds;
         return sem_timedwait(&semaphore, &at);
     }
     if (is("cond_wait")) {
@@ -168,6 +168,7 @@ static void fill(void) {
 int main(int count, char **arguments) {
     if (count < 2) return 2;
     what = arguments[1];
+    limit_seconds = count > 2 ? atoi(arguments[2]) : 3;
     struct timeval timeout = {60, 0};
     struct sigaction action = {.sa_handler = on_signal};
     char name[] = "/tmp/heapsum-waits-XXXXXX";

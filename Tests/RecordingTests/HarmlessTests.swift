@@ -20,7 +20,7 @@ extension Scratch {
     func runBothWays(
         _ command: String, variables: [String: String?] = [:], preload: String = "%"
     ) throws -> (plain: Outcome, recording: Recording) {
-        let arguments = ["timeout", "60"] + command.split(separator: " ").map(String.init)
+        let arguments = ["timeout", "300"] + command.split(separator: " ").map(String.init)
         let others = preload.replacing("%", with: "").split(separator: ":").joined(separator: ":")
         let plain = try run(
             arguments, variables: variables.merging(["LD_PRELOAD": others.isEmpty ? nil : others]) { $1 })

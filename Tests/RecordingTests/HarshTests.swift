@@ -148,7 +148,7 @@ import Testing
                     .bytes == 1234)
             unlink(path)
         }
-        let input = open(scratch.path + "/input", O_WRONLY | O_NONBLOCK)
+        let input = open(scratch.path + "/input", O_WRONLY | O_NONBLOCK | O_CLOEXEC)
         write(input, "x\n", 2)
         close(input)
         let outcome = try running.wait()

@@ -90,7 +90,7 @@ import Testing
                 #expect(try eventually { try contents(running.outputPath) != said })
             }
         }
-        let input = open(scratch.path + "/input", O_WRONLY | O_NONBLOCK)
+        let input = open(scratch.path + "/input", O_WRONLY | O_NONBLOCK | O_CLOEXEC)
         if input >= 0 {
             write(input, "x\n", 2)
             close(input)

@@ -108,7 +108,7 @@ import Testing
             #include <stdio.h>
             #include <unistd.h>
             void early(void);
-            int main(void) { alarm(20); early(); puts(textdomain("early")); return 0; }
+            int main(void) { alarm(120); early(); puts(textdomain("early")); return 0; }
             """)
         try scratch.prepare(
             "cc -g -shared -fPIC -Wl,-z,initfirst -o libearly.so early.c && cc -g -o locked locked.c -L. -learly "

@@ -180,7 +180,11 @@ import Testing
         for milliseconds in [30, 60, 120] as [UInt32] {
             let scratch = try Scratch()
             let running = try start(scratch, [try Built.program("mappings"), "random", "3", "100000000"])
-            for _ in 0 ..< 500 where access(scratch.file("maps-0"), F_OK) != 0 { usleep(10_000) }
+            #expect(
+                eventually(seconds: 60) {
+                    let names = scratch.names.filter { $0.hasPrefix("mappings.") && $0.hasSuffix(".heap") }
+                    return names.contains { (try? HeapImage(path: scratch.file($0)).mappings().count) ?? 0 > 20 }
+                })
             usleep(milliseconds * 1000)
             kill(running.pid, SIGKILL)
             let outcome = try running.wait()
@@ -209,12 +213,18 @@ import Testing
         let scratch = try Scratch()
         try scratch.prepare("mkfifo fifo")
         let running = try start(scratch, command, input: scratch.file("fifo"))
-        for _ in 0 ..< 3000 where try contents(running.outputPath) != "ready\n" { usleep(10_000) }
-        usleep(200_000) // node's other threads come to rest
-        let image = try Recording(scratch: scratch, outcome: Outcome(waitStatus: 0, output: "", messages: "")).images(
-            of: command[0] == "node" ? "node" : "python3"
-        ).first { $0.image.kind == .running }?.image
-        let booked = try #require(image).mappings(), kernels = try mappings(of: running.pid)
+        #expect(try eventually(seconds: 60) { try contents(running.outputPath) == "ready\n" })
+        // Once node's other threads have come to rest: what is booked and what is mapped are of one moment then.
+        var booked: [ProgramMapping] = [], kernels: [Mapping] = []
+        let isAtRest = try eventually {
+            usleep(200_000)
+            let before = try mappings(of: running.pid)
+            let image = try Recording(scratch: scratch, outcome: Outcome(waitStatus: 0, output: "", messages: ""))
+                .images(of: command[0] == "node" ? "node" : "python3").first { $0.image.kind == .running }?.image
+            (booked, kernels) = (try #require(image).mappings(), try mappings(of: running.pid))
+            return before.map(\.start) == kernels.map(\.start) && before.map(\.end) == kernels.map(\.end)
+        }
+        #expect(isAtRest)
         try scratch.prepare("echo x > fifo")
         let outcome = try running.wait()
         #expect(outcome.exitStatus == 0, "\(outcome)")
@@ -384,7 +394,7 @@ import Testing
             let bytes = UInt64(section.readableEntries) * UInt64(section.entryBytes)
             #expect(bytes > 500)
             for _ in 0 ..< 80 {
-                let descriptor = open(scratch.file(name), O_RDWR)
+                let descriptor = open(scratch.file(name), O_RDWR | O_CLOEXEC)
                 defer { close(descriptor) }
                 var value: UInt64 =
                     switch UInt8.random(in: 0 ..< 4, using: &random) {

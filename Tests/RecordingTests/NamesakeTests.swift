@@ -281,21 +281,23 @@ import Testing
             #include <stdio.h>
             #include <sys/wait.h>
             #include <unistd.h>
-            static void on(int number) { (void)number; }
+            #include "\(Built.root)/Tests/Programs/at_rest.h"
+            static int handled[2];
+            static void on(int number) { if (write(handled[1], "h", 1) != 1) _exit(3 + number); }
             int main(void) {
                 for (int interrupts = 0; interrupts < 2; interrupts++) {
                     int ends[2];
                     char byte;
-                    if (pipe(ends) != 0) return 2;
+                    if (pipe(ends) != 0 || pipe(handled) != 0) return 2;
                     signal(SIGUSR1, on);
                     siginterrupt(SIGUSR1, interrupts);
                     struct sigaction now;
                     sigaction(SIGUSR1, NULL, &now);
                     if (fork() == 0) {
-                        usleep(200000);
+                        // When it waits for the byte; and the byte when the handler has come between.
+                        wait_until_asleep(getppid());
                         kill(getppid(), SIGUSR1);
-                        usleep(200000);
-                        _exit(write(ends[1], "x", 1) != 1);
+                        _exit(read(handled[0], &byte, 1) != 1 || write(ends[1], "x", 1) != 1);
                     }
                     long got = read(ends[0], &byte, 1);
                     printf("%ld %d %d\\n", got, got < 0 && errno == EINTR, (now.sa_flags & SA_RESTART) != 0);

@@ -124,7 +124,7 @@ import Testing
             command="$1 redis-server --port 0 --unixsocket redis.sock --save '' --daemonize no --logfile redis.log"
             eval "$command &"
             server=$!
-            for i in $(seq 200); do redis-cli -s redis.sock ping >/dev/null 2>&1 && break; sleep 0.05; done
+            for i in $(seq 1200); do redis-cli -s redis.sock ping >/dev/null 2>&1 && break; sleep 0.05; done
             redis-benchmark -s redis.sock -n 20000 -c 20 -q -t set,get,lpush,lrange_100 > load.log 2>&1 || exit 8
             redis-cli -s redis.sock set key value; redis-cli -s redis.sock get key; \
             redis-cli -s redis.sock lpush list a b c

@@ -35,7 +35,7 @@ import Testing
                 access("\(scratch.path)/signals.\(running.pid).\(number).heap", R_OK) == 0
             }
         }
-        let input = open(scratch.path + "/input", O_WRONLY | O_NONBLOCK)
+        let input = open(scratch.path + "/input", O_WRONLY | O_NONBLOCK | O_CLOEXEC)
         if input >= 0 { // where a plain run was ended by the signal nobody reads any more
             write(input, "x\n", 2)
             close(input)

@@ -42,7 +42,7 @@ import Testing
 
     @Test func aDirectoryThatCantBeWrittenLeavesTheImageInSharedMemory() throws {
         let scratch = try Scratch()
-        // The shell that starts it is not recorded, and it forks nothing: there is one image, and its name is known.
+        // It forks nothing: there is one image, and its name is known.
         let running = try scratch.start(
             [try Built.program("edges")],
             variables: scratch.recordingVariables(

@@ -13,8 +13,8 @@ import Testing
     /// The calls that a program makes after its SIGSTOP; recorded if there are variables.
     private func calls(_ program: [String], _ variables: [String] = [], in scratch: Scratch) throws -> Int {
         let counter = try Built.program("counts_calls")
-        // a failure may be a hundred times slower: it is told, not waited for
-        let outcome = try scratch.run(["timeout", "20", counter, "env"] + variables + program)
+        // a failure may be a hundred times slower: it is told, not waited for. Processor time, which others don't take.
+        let outcome = try scratch.run(["prlimit", "--cpu=20", counter, "env"] + variables + program)
         guard outcome.exitStatus == 0, let calls = Int(outcome.output.split(separator: "\n").last ?? "") else {
             throw Failure("\(program): \(outcome)")
         }

@@ -115,6 +115,12 @@ private final class Stripped {
 
     /// elfutils' server, over the debug files; and the port on which it listens.
     private func debuginfod() throws -> (running: Running, url: String) {
+        // Somebody else may take the port before it does: then another.
+        for _ in 0 ..< 5 { if let server = try tryDebuginfod() { return server } }
+        return try #require(try tryDebuginfod(), "no port for debuginfod")
+    }
+
+    private func tryDebuginfod() throws -> (running: Running, url: String)? {
         let port = try made.scratch.shell(
             "python3 -c 'import socket; s = socket.socket(); s.bind((\"127.0.0.1\", 0)); print(s.getsockname()[1])'"
         ).output.dropLast()
@@ -123,13 +129,18 @@ private final class Stripped {
             variables: ["DEBUGINFOD_URLS": nil])
         let url = "http://127.0.0.1:\(port)"
         let isUp = try eventually(seconds: 60) {
-            try !made.buildIDs.isEmpty
+            if running.hasEnded { return true }
+            return try !made.buildIDs.isEmpty
                 && made.buildIDs.allSatisfy { id in
                     try made.scratch.shell(
                         "python3 -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1])' "
                             + "\(url)/buildid/\(id)/debuginfo"
                     ).exitStatus == 0
                 }
+        }
+        if running.hasEnded {
+            _ = try running.wait()
+            return nil
         }
         let log = try contents(running.messagesPath)
         try #require(isUp, "\(log)")

@@ -214,16 +214,16 @@ import Testing
         let scratch = try Scratch()
         _ = Built.interposer
         let running = try scratch.start(
-            [Built.heaprun, "--quiet", "-o", "out", Built.examples + "/slow-growth", "0.4", "7"],
+            [Built.heaprun, "--quiet", "-o", "out", Built.examples + "/slow-growth", "0.4", "6000"],
             variables: ["HEAPSUM_LIBRARY": Built.interposer],
             directory: scratch.path)
         let pid = try running.child()
-        var dumps = 0
-        for _ in 0 ..< 6 {
-            usleep(400_000)
-            if try scratch.run([Built.heapdump, "\(pid)"]).exitStatus == 0 { dumps += 1 }
+        for day in 1 ... 6 {
+            #expect(try eventually(seconds: 60) { try contents(running.outputPath).contains("day \(day) ") })
+            #expect(try scratch.run([Built.heapdump, "\(pid)"]).exitStatus == 0)
         }
-        #expect(try running.wait().exitStatus == 0 && dumps >= 5)
+        kill(pid, SIGTERM)
+        #expect(try running.wait().exitStatus == 128 + SIGTERM)
         try check(
             ["--by", "function", "out"], in: scratch,
             """

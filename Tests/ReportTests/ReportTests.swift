@@ -399,7 +399,7 @@ func table(
             let bytes =
                 [UInt8](repeating: 0, count: 0xF9C) + [4, 0, 0, 0, 8, 0, 0, 0, 4, 0, 0, 0] + Array(note.utf8) + [0, 0]
                 + [UInt8](repeating: 7, count: 8)
-            let file = fopen(path, "w")
+            let file = fopen(path, "we")
             fwrite(bytes, 1, bytes.count, file)
             fclose(file)
             #expect(try report(program: path, measured(3000, 102_400)).contains("GODEBUG=gctrace=1") == isGo)

@@ -41,7 +41,7 @@ package func compactImage(_ path: String) throws -> [UInt8] {
 
 /// Writes bytes to a file.
 package func write(_ bytes: [UInt8], to path: String) throws {
-    guard let file = fopen(path, "w") else { throw Failure("\(path): \(String(cString: strerror(errno)))") }
+    guard let file = fopen(path, "we") else { throw Failure("\(path): \(String(cString: strerror(errno)))") }
     defer { fclose(file) }
     guard bytes.withUnsafeBytes({ fwrite($0.baseAddress, 1, $0.count, file) }) == bytes.count else {
         throw Failure("\(path) can't be written")

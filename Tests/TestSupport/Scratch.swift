@@ -34,14 +34,33 @@ package struct Running {
         return Outcome(waitStatus: status, output: try contents(outputPath), messages: try contents(messagesPath))
     }
 
+    /// Whether it has ended, with all its threads. It is still to be waited for.
+    package var hasEnded: Bool {
+        var end = siginfo_t()
+        return waitid(P_PID, id_t(pid), &end, WEXITED | WNOHANG | WNOWAIT) == 0 && end.si_signo == SIGCHLD
+    }
+
     /// Its only child, once it is there.
     package func child() throws -> pid_t {
-        for _ in 0 ..< 500 {
-            let text = try contents("/proc/\(pid)/task/\(pid)/children")
-            if let first = text.split(separator: " ").first, let child = pid_t(first) { return child }
-            usleep(10_000)
+        var child: pid_t?
+        _ = try eventually(seconds: 60) {
+            child = try contents("/proc/\(pid)/task/\(pid)/children").split(separator: " ").first.flatMap { pid_t($0) }
+            return child != nil || hasEnded
         }
-        throw Failure("PID \(pid) started nothing")
+        guard let child else { throw Failure("PID \(pid) started nothing: \(try contents(messagesPath))") }
+        return child
+    }
+
+    /// Waits until a signal does to the process what the process itself has chosen, by a handler or by a wait for it:
+    /// one that comes before, while the process is still starting, ends it.
+    package func isReady(for signal: Int32) throws -> Bool {
+        try eventually(seconds: 60) {
+            let status = try contents("/proc/\(pid)/status").split(separator: "\n")
+            return status.contains {
+                ($0.hasPrefix("SigCgt:") || $0.hasPrefix("SigBlk:") || $0.hasPrefix("SigIgn:"))
+                    && (UInt64($0.dropFirst(8), radix: 16) ?? 0) >> UInt64(signal - 1) & 1 != 0
+            }
+        }
     }
 }
 
@@ -99,12 +118,13 @@ package final class Scratch {
         posix_spawnattr_setflags(
             &attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
         var pid: pid_t = 0
-        // posix_spawn's own change of directory is not in Swift's Glibc; the shell keeps the PID by exec.
-        let argv =
-            (["/bin/sh", "-c", "cd \"$0\" && exec \"$@\"", directory ?? path] + arguments).map { strdup($0) } + [nil]
-        let envp = environmentWith(variables).map { strdup($0) } + [nil]
+        let place = directory ?? path
+        guard let changeDirectory, changeDirectory(&actions, place) == 0 else { throw Failure("no way into \(place)") }
+        let argv = arguments.map { strdup($0) } + [nil]
+        let envp = environmentWith(variables.merging(["PWD": place]) { own, _ in own }).map { strdup($0) } + [nil]
         defer { for pointer in argv + envp { free(pointer) } }
-        let result = posix_spawn(&pid, "/bin/sh", &actions, &attributes, argv, envp)
+        // When this comes back, the process is the program, and no shell or copy of the tests any more.
+        let result = posix_spawnp(&pid, arguments[0], &actions, &attributes, argv, envp)
         guard result == 0 else { throw Failure("can't start \(arguments[0]): \(String(cString: strerror(result)))") }
         return Running(scratch: self, pid: pid, outputPath: outputPath, messagesPath: messagesPath)
     }
@@ -128,11 +148,22 @@ package final class Scratch {
     }
 
     package func write(_ name: String, _ text: String, mode: mode_t = 0o644) throws {
-        guard let file = fopen("\(path)/\(name)", "w") else { throw Failure("can't write \(name)") }
+        // Closed in programs that other tests start meanwhile: nobody can run a file that is open for writing.
+        guard let file = fopen("\(path)/\(name)", "we") else { throw Failure("can't write \(name)") }
         fputs(text, file)
         fclose(file)
         chmod("\(path)/\(name)", mode)
     }
+}
+
+private typealias ChangeDirectory =
+    @convention(c) (
+        UnsafeMutablePointer<posix_spawn_file_actions_t>, UnsafePointer<CChar>
+    ) -> Int32
+
+/// posix_spawn's own change of directory, which is not in Swift's Glibc.
+private let changeDirectory = dlsym(nil, "posix_spawn_file_actions_addchdir_np").map {
+    unsafeBitCast($0, to: ChangeDirectory.self)
 }
 
 private func environmentWith(_ variables: [String: String?]) -> [String] {

@@ -12,7 +12,7 @@ import Text
         let scratch = try Scratch()
         // By a file: a command line would end at a NUL, and has a limit.
         let script = "printf '%s\\0' \(words.joined(separator: " "))"
-        guard let file = fopen(scratch.path + "/script", "w") else { throw Failure("no script") }
+        guard let file = fopen(scratch.path + "/script", "we") else { throw Failure("no script") }
         fputs(script, file)
         fclose(file)
         let outcome = try scratch.run(["sh", "-c", "\(shell) script > bytes"], variables: ["LC_ALL": locale])

@@ -340,7 +340,8 @@ private let heapwatch = Built.products + "/heapwatch"
                 && read[2].value("meminfo.MemFree") == 14_491_976)
         #expect(read[0].process(71)?[.resident] == 90_000 && read[2].process(72)?.detail == "serve\0--one\0")
         let tree = try scratch.shell(
-            "(sleep 5 & sleep 0.1; ps -eo pid,rss,args f) > f; '\(heapwatch)' import -o t f --interval 1s && "
+            "(sleep 60 & until [ \"$(cat /proc/$!/comm)\" = sleep ]; do sleep 0.05; done; ps -eo pid,rss,args f; "
+                + "kill $!) > f; '\(heapwatch)' import -o t f --interval 1s && "
                 + "'\(heapwatch)' export t --format csv > t.csv; grep -q ',sleep,resident' t.csv && ! grep -F "
                 + "',\\\\_,' t.csv"
         )

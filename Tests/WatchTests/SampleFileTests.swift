@@ -76,7 +76,7 @@ import Text
             #expect(
                 read.damages
                     == (end == begin ? [] : [Damage(path: path, offset: begin, byteCount: end - begin, isTail: true)]))
-            let file = open(path, O_WRONLY | O_APPEND)
+            let file = open(path, O_WRONLY | O_APPEND | O_CLOEXEC)
             let rest = Array(bytes[end...])
             #expect(Glibc.write(file, rest, rest.count) == rest.count)
             close(file)

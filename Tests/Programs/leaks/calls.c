@@ -33,6 +33,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../at_rest.h"
+
 static int pair[2], pipes[2], full[2], epoll, semaphores, messages, listener, event, timer, notify;
 static atomic_int waiting;
 static sem_t semaphore;
@@ -230,7 +232,7 @@ int main(int count_of_words, char **words) {
         pthread_create(&thread, 0, run, (void *)&calls[i]);
     }
     while (waiting < (int)count) usleep(1000);
-    usleep(200000);
+    wait_for_threads((int)count, 'S');
     char *const nobody[] = {"/nobody", 0};
     for (int i = count_of_words > 2 ? atoi(words[2]) : 0; i > 0; i--) execv(nobody[0], nobody);
     printf("%zu calls\n", count);

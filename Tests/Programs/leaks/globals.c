@@ -18,6 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../at_rest.h"
+
 #include "registers.h"
 
 #define NOINLINE __attribute__((noinline))
@@ -110,7 +112,7 @@ int main(int argc, char **argv) {
         if (pthread_create(&thread, NULL, run, NULL) != 0) return 1;
     wipe();
     while (waiting < 4) usleep(1000);
-    usleep(100000);
+    wait_for_threads(4, 'S');
     printf("%d\nready\n", near);
     fflush(stdout);
     for (;;)

@@ -20,6 +20,8 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "../at_rest.h"
+
 #define NOINLINE __attribute__((noinline))
 
 static int next_bytes = 1008;
@@ -339,6 +341,13 @@ int main(int argc, char **argv) {
         ((void (*)(size_t))dlsym(library, "library_hold_by_thread"))((size_t)next_bytes);
         next_bytes += 16;
     }
+#if defined(__aarch64__)
+    const int kept_vectors = 1;
+#else
+    const int kept_vectors = 0;
+#endif
+    /* Two wait with a stack and a register; one more with a vector register, and one with the library. */
+    wait_for_threads(3 + kept_vectors + (argc > 1), 'S');
     leak();
     void *volatile local = make("reachable", "the main thread's stack");
     usleep(1000);

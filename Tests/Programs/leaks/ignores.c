@@ -7,14 +7,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../at_rest.h"
+
 static void handle(int number) { (void)number; }
 
-// What epoll_wait returns while a child sends the signals, a tenth of a second apart, and ends.
+// What epoll_wait returns while a child sends the signals, a tenth of a second apart, and ends. Each is sent when the
+// parent waits.
 static int waited(const int *signals, int count, int milliseconds) {
     const pid_t parent = getpid(), child = fork();
     if (child == 0) {
         for (int i = 0; i < count; i++) {
             usleep(100000);
+            wait_until_asleep(parent);
             kill(parent, signals[i]);
         }
         usleep(100000);

@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../at_rest.h"
+
 void *directly, *held;
 
 static __attribute__((noinline)) void lose(void) {
@@ -38,7 +40,7 @@ int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "vfork") == 0) {
         pthread_t thread;
         pthread_create(&thread, 0, wait_for_child, 0);
-        usleep(200000);
+        wait_for_threads(1, 'D');
     } else if (argc > 1 && strcmp(argv[1], "messages") == 0) {
         int ends[2];
         if (socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) != 0) return 1;

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../at_rest.h"
+
 static atomic_int waiting;
 _Thread_local void *local_to_thread;
 
@@ -39,7 +41,7 @@ int main(int argc, char **argv) {
         if (pthread_create(&thread, &small, run, 0) != 0) return 1;
     }
     while (waiting < count) usleep(1000);
-    usleep(100000);
+    wait_for_threads(count, 'S');
     puts("ready");
     fflush(stdout);
     for (;;) pause();

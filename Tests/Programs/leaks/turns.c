@@ -18,6 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../at_rest.h"
+
 static atomic_long handled, interrupted, rounds;
 static int places[2], events[2];
 
@@ -79,7 +81,7 @@ int main(int count, char **words) {
         sigaction(SIGUSR1, &action, 0);
         for (int i = 0; i < 5; i++) start(wait_for_signals);
         sigprocmask(SIG_BLOCK, &both, 0);
-        usleep(100000);
+        wait_for_threads(5, 'S');
         sender = fork();
         if (sender == 0) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
