@@ -228,6 +228,7 @@ private struct SymbolLines {
         }
         // Only code gets a name. Other symbols just end the code before them.
         let isCode = "tTwWi".utf8.contains(symbol.letter)
+        if symbol.letter == UInt8(ascii: "t"), Self.isMark(text(span, fields[symbol.nameField])) { return }
         if symbol.letter == UInt8(ascii: "t") { sections[sections.count - 1].hasLocalFunctions = true }
         if !isCode && size > 0 { return }
         var name: UInt32 = 0
@@ -245,6 +246,14 @@ private struct SymbolLines {
                     ? NamedRangesBuilder.Rank.local
                     : symbol.letter | 0x20 == UInt8(ascii: "w") ? .weak : .strong).rawValue,
                 isSized: size > 0))
+    }
+
+    /// Whether a local symbol only marks code or data, as assemblers do for Arm and RISC-V: $x, $d.1, $xrv64gc. It is
+    /// no function, and begins wherever data lies between. Swift's names also begin with a dollar.
+    private static func isMark(_ name: String) -> Bool {
+        guard name.utf8.first == UInt8(ascii: "$") else { return false }
+        let kind = name.dropFirst().prefix { $0 != "." }
+        return ["a", "d", "t", "x"].contains(kind) || kind.hasPrefix("xrv")
     }
 
     /// A symbol without a size ends at the next one, but after this many bytes at the latest: for the last one, and

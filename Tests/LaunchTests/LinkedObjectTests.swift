@@ -18,10 +18,16 @@ import Testing
         return found
     }
 
+    #if arch(arm64)
+        private static let loader = "/lib/ld-linux-aarch64.so.1"
+    #else
+        private static let loader = "/lib64/ld-linux-x86-64.so.2"
+    #endif
+
     /// The loader's own list; it always names itself, which a program needn't.
     private func listed(_ path: String, in scratch: Scratch, variables: [String: String?] = [:]) throws -> Set<String>?
     {
-        let outcome = try scratch.run(["/lib64/ld-linux-x86-64.so.2", "--list", path], variables: variables)
+        let outcome = try scratch.run([Self.loader, "--list", path], variables: variables)
         guard outcome.exitStatus == 0 else { return nil }
         var found: Set<String> = []
         for line in outcome.output.split(separator: "\n") {
@@ -38,7 +44,7 @@ import Testing
         let programs = try scratch.shell(
             "find /usr/bin /usr/sbin -type f -executable -size +8k | sort | awk 'NR % 3 == 0'"
         ).output.split(separator: "\n").map(String.init)
-        let loader = try #require(FilePath("/lib64/ld-linux-x86-64.so.2").real?.string)
+        let loader = try #require(FilePath(Self.loader).real?.string)
         var compared = 0, most = 0
         for path in programs {
             guard let wanted = try listed(path, in: scratch), wanted.count > 1 else { continue }
@@ -66,7 +72,7 @@ import Testing
             cc -o new main.c -Wl,--enable-new-dtags -Wl,-rpath,'${ORIGIN}/three' -Lthree -lmiddle -Wl,-rpath-link,three
             cc -o bare main.c -Ltwo -lmiddle -Wl,-rpath-link,two
             """)
-        let loader = try #require(FilePath("/lib64/ld-linux-x86-64.so.2").real?.string)
+        let loader = try #require(FilePath(Self.loader).real?.string)
         let here = scratch.path
         for (program, libraryPath, preloaded) in [
             ("old", nil, nil), ("new", nil, nil), ("new", "\(here)/two", nil), ("old", "\(here)/three", nil),

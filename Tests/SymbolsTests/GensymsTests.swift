@@ -7,14 +7,9 @@ import Testing
 
 /// The gensyms command, built into the same directory as these tests.
 func gensyms(_ arguments: String, status: CInt = 0, errors: Bool = false) throws -> String {
-    let tests = String(decoding: try shell("readlink -f /proc/$PPID/exe").dropLast(), as: UTF8.self)
-    // Some versions of swift-test load the tests into a helper of the toolchain; then the directory is an argument.
-    let candidates = [tests] + CommandLine.arguments
-    let directories = candidates.compactMap { path in path.lastIndex(of: "/").map { String(path[..<$0]) } }
-    let tool = try #require(directories.map { $0 + "/gensyms" }.first { (try? shell("test -x '\($0)'")) != nil })
+    let streams = errors ? "2>&1 >/dev/null" : "2>/dev/null"
     return String(
-        decoding: try shell("'\(tool)' \(arguments) \(errors ? "2>&1 >/dev/null" : "2>/dev/null")", expecting: status),
-        as: UTF8.self)
+        decoding: try shell("'\(Built.products)/gensyms' \(arguments) \(streams)", expecting: status), as: UTF8.self)
 }
 
 @Suite struct GensymsTests {

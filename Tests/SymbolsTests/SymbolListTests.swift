@@ -53,6 +53,21 @@ import Testing
         #expect(compared > 2000)
     }
 
+    /// Assemblers mark code and data of AArch64 and others: gensyms lists the marks, as nm --special-syms does.
+    @Test func marksOfCodeAreNoNames() throws {
+        let list = try list(
+            """
+            0000000000001000 t $x 30
+            0000000000001000 T first 20
+            0000000000001020 t $d.1 10
+            0000000000001030 t $xrv64gc 10
+            0000000000001040 t $s3app4mainyyF 10
+            0000000000001050 T $x 10
+            """)
+        let names = stride(from: UInt64(0x1004), through: 0x1054, by: 16).map { list.name(at: $0)?.name }
+        #expect(names == ["first", "first", nil, nil, "$s3app4mainyyF", "$x"])
+    }
+
     @Test func kernelSymbols() throws {
         let kallsyms = """
             0000000000000000 A fixed_percpu_data

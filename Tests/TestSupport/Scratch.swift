@@ -99,6 +99,12 @@ package final class Scratch {
     ) throws -> Running {
         number += 1
         let outputPath = "\(path)/out-\(number)", messagesPath = "\(path)/err-\(number)"
+        // They are there from now on, also where posix_spawn returns before the child has opened them, as under qemu.
+        for path in [outputPath, messagesPath] {
+            let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+            guard file >= 0 else { throw Failure("\(path): \(String(cString: strerror(errno)))") }
+            close(file)
+        }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
