@@ -42,7 +42,7 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     if isRecorded(pid) { return try changeRate(request, target) }
     let places = try AttachedPlaces(for: target, options: request.options)
     // An earlier recording's image is unmapped now: first wait until no thread can still write to it.
-    if target.library != nil { try settle(target) }
+    if target.library != nil { try onOwnThread { () throws(LaunchError) in try settle(target) } }
     let startTime = ProcessStat.of(pid)?.startTime ?? 0
     var place = try RecordingPlace(for: request)
     // Until heaprun is done with it.
@@ -51,7 +51,9 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     place.options.signal = place.options.signal ?? 0
     let answer: heapsum_attach_answer, paused: UInt64, tid: pid_t
     do throws(LaunchError) {
-        (answer, paused, tid) = try start(target, places, try settingsText(place.options))
+        (answer, paused, tid) = try onOwnThread { () throws(LaunchError) in
+            try start(target, places, try settingsText(place.options))
+        }
         guard answer.result == HEAPSUM_ATTACH_DONE.rawValue else { throw refusal(pid, answer.result, place.options) }
     } catch {
         // It may have begun to record, and ended before it could say so.

@@ -28,7 +28,7 @@ package func detach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
         if try leaveOfEnded(request) { return 0 }
         throw .own("\(pid): it is not recorded: libheapsum.so is not in it; heaprun --pid \(pid) attaches to it")
     }
-    let began = try stop(target)
+    let began = try onOwnThread { () throws(LaunchError) in try stop(target) }
     let name = programName(pid)
     if !request.isQuiet && (image != nil || began.answer.entries > 0) {
         let state =
@@ -45,7 +45,7 @@ package func detach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
         }
         return 0
     }
-    try settle(target)
+    try onOwnThread { () throws(LaunchError) in try settle(target) }
     try leave(image, pid, request, isGone: false)
     return 0
 }
@@ -88,7 +88,7 @@ func settle(_ target: Target) throws(LaunchError) {
             let result =
                 stat.state == UInt8(ascii: "D")
                 ? 0 : withUnsafePointer(to: target.plan) { attach_is_inside($0, tid, span, nil) }
-            if result <= 0 { inside.remove(tid) }
+            if result == 0 || result == -ESRCH { inside.remove(tid) }
         }
         if !inside.isEmpty { usleep(2000) }
     }

@@ -36,14 +36,14 @@ func changeRate(_ request: AttachRequest, _ target: Target) throws(LaunchError) 
             "\(pid): it locks memory (mlock, mlockall), and might lock the whole new image: its rate can't be changed "
                 + "while it runs")
     }
-    let began = try stop(target)
+    let began = try onOwnThread { () throws(LaunchError) in try stop(target) }
     // The old image is unmapped by the next step. One that has no path is lost then, so it is packed before.
     let hasPath = if case .file(let path) = old { !path.text.hasPrefix("/proc/") } else { false }
-    try settle(target)
+    try onOwnThread { () throws(LaunchError) in try settle(target) }
     if !hasPath { try leave(old, pid, request, isGone: false, keepsDirectory: true) }
     let settings = Array("HEAPSUM_CHANGE=1\0HEAPSUM_SAMPLE=\(interval)\0\0".utf8)
     let places = try AttachedPlaces(for: target, options: request.options)
-    let (answer, paused, _) = try start(target, places, settings)
+    let (answer, paused, _) = try onOwnThread { () throws(LaunchError) in try start(target, places, settings) }
     if answer.result != HEAPSUM_ATTACH_DONE.rawValue {
         if hasPath { try leave(old, pid, request, isGone: false, keepsDirectory: true) }
         throw .own(

@@ -78,12 +78,15 @@ static int seize_more(struct leaks_stop *stop, size_t *first) {
         if (tid <= 0 || bsearch(&tid, sorted, known, sizeof *sorted, by_tid) != NULL) continue;
         if (ptrace(PTRACE_SEIZE, tid, 0, 0) != 0) {
             if (errno == ESRCH) continue; /* it has ended meanwhile */
-            /* A zombie thread can't be traced, and has nothing to read. */
             int error = errno;
+            /* A zombie thread can't be traced, and has nothing to read. */
             char state = leaks_state_of(stop->pid, tid);
             if (state == 0 || state == 'Z' || state == 'X') continue;
-            result = -error;
-            break;
+            /* It may be ours: one that was late at an earlier stop. Only its tracer can interrupt it. */
+            if (error != EPERM || ptrace(PTRACE_INTERRUPT, tid, 0, 0) != 0) {
+                result = -error;
+                break;
+            }
         }
         struct tracee *thread = add(stop, tid);
         if (thread == NULL) {
@@ -264,13 +267,21 @@ static void release(struct tracee *thread, struct leaks_turn *turn) {
 }
 
 uint64_t leaks_go_on(struct leaks_stop *stop) {
+    /* After a failure some are seized and were never interrupted. Only a thread that stops can be let go. */
+    for (size_t i = 0; i < stop->count; i++) {
+        struct tracee *thread = &stop->threads[i];
+        if (!is_awaited(thread)) continue;
+        registers_look(stop->pid, thread->shown.tid, &thread->before);
+        ptrace(PTRACE_INTERRUPT, thread->shown.tid, 0, 0);
+    }
     struct leaks_turn turn = leaks_turns(stop->pid);
     for (size_t i = 0; i < stop->count; i++) {
         struct tracee *thread = &stop->threads[i];
         if (thread->is_seized && thread->shown.is_stopped) release(thread, &turn);
     }
+    const uint64_t pause = stop->began_ns == 0 ? 0 : leaks_now() - stop->began_ns;
     /* A thread that did not stop can't be detached until it stops, and would then stay stopped: wait for it a while.
-     * If that is not enough, the kernel releases it when this tool ends. */
+     * If that is not enough, the kernel releases it when the thread of this tool that traces it ends. */
     uint64_t began = leaks_now();
     for (size_t i = 0; i < stop->count; i++) {
         struct tracee *thread = &stop->threads[i];
@@ -287,7 +298,6 @@ uint64_t leaks_go_on(struct leaks_stop *stop) {
             usleep(100);
         }
     }
-    uint64_t pause = stop->began_ns == 0 ? 0 : leaks_now() - stop->began_ns;
     sigprocmask(SIG_SETMASK, &stop->our_mask, 0);
     leaks_forget(stop);
     return pause;

@@ -3,6 +3,7 @@
 import Glibc
 import HeapImage
 import Proc
+import SystemPackage
 import Text
 
 /// The process that traces this one; nil if none does.
@@ -70,7 +71,9 @@ extension Snapshot {
     }
 
     private static func permissionRefusal(_ processID: pid_t) -> LeaksError {
-        if let tracer = statusLine("TracerPid:", of: processID)?.first, tracer != "0" {
+        let threads = (try? namesInDirectory(FilePath("/proc/\(processID)/task"))) ?? []
+        let tracers = threads.compactMap { pid_t($0.string) }.compactMap { statusLine("TracerPid:", of: $0)?.first }
+        if let tracer = tracers.first(where: { $0 != "0" }) {
             return LeaksError(
                 "\(processID): process \(tracer) traces it, and a process can have only one tracer: end or detach that "
                     + "one, and try again"

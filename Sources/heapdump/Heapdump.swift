@@ -7,6 +7,7 @@ import Glibc
 import HeapImage
 import Launch
 import Leaks
+import Proc
 import Report
 import Symbols
 import Text
@@ -74,14 +75,16 @@ struct Heapdump: ParsableCommand {
     private func verdict(of pid: Int32, _ image: HeapImage) throws -> VerdictToStore {
         var options = SnapshotOptions()
         options.keepsTicks = true
-        let snapshot: Snapshot
-        do { snapshot = try Snapshot.take(of: pid, image: image, options: options) } catch let error as LeaksError {
+        let stored: VerdictToStore
+        do {
+            stored = try onOwnThread {
+                let snapshot = try Snapshot.take(of: pid, image: image, options: options)
+                defer { snapshot.finish() }
+                return try judge(snapshot, image, symbolizer: Symbolizer(hasLines: false)).stored()
+            }
+        } catch let error as LeaksError {
             throw LaunchError.notRecorded(error.message)
         }
-        defer { snapshot.finish() }
-        let stored = try judge(
-            snapshot, image, symbolizer: Symbolizer(hasLines: false)
-        ).stored()
         if !stored.known.notRead.isEmpty {
             say("heapdump: \(pid): the verdict is not whole, so no block is called definite; heapsum leaks says why")
         }

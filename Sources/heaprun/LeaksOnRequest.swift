@@ -48,8 +48,11 @@ final class LeaksOnRequest {
         // The tree of holders reads the snapshot, so it is made before the snapshot goes.
         func verdict(_ snapshot: Snapshot) throws -> (LeakSummary, VerdictToStore) {
             defer { snapshot.finish() }
-            let report = try Report.judge(snapshot, image, symbolizer: symbolizer)
-            return (report.summary, report.stored())
+            let report = try Report.judge(snapshot, image, symbolizer: symbolizer), notes = snapshot.notes.count
+            let made = (report.summary, report.stored())
+            snapshot.finish()
+            for note in snapshot.notes.dropFirst(notes) { add("heaprun: \(pid): \(note)") }
+            return made
         }
         do {
             if let watch, tracer(of: pid) == getpid() {

@@ -110,10 +110,12 @@ final class Asker {
     private func verdict(_ image: HeapImage, _ process: pid_t) -> (told: LeakSummary, holders: HolderTree)? {
         guard wantsVerdict && !image.isSampled else { return nil }
         do {
-            let snapshot = try Snapshot.take(of: process, image: image)
-            defer { snapshot.finish() }
-            let report = try judge(snapshot, image, symbolizer: symbolizer)
-            return (report.summary, HolderTree(report))
+            return try onOwnThread {
+                let snapshot = try Snapshot.take(of: process, image: image)
+                defer { snapshot.finish() }
+                let report = try judge(snapshot, image, symbolizer: symbolizer)
+                return (report.summary, HolderTree(report))
+            }
         } catch {
             say("no verdict: \(error)")
             return nil

@@ -5,6 +5,7 @@ import Glibc
 import HeapImage
 import Launch
 import Leaks
+import Proc
 import Reduce
 import Report
 import Symbols
@@ -149,27 +150,25 @@ struct LeaksCommand: ParsableCommand {
                 let image = try named.image()
                 if image.hasVerdict { return try tellStored(image, shown, symbolizer, known) }
             }
-            let (image, snapshot) = try take(named)
-            defer { snapshot.finish() }
-            let progress = Progress(name: "searching \(image.programName)", storedBytes: nil, isWanted: !noProgress)
-            let report = try judge(
-                snapshot, image, symbolizer: symbolizer
-            ) { progress.update($0.scannedBytes, $0.passedBytes, of: $0.totalBytes) }
-            progress.end()
-            if format == .hprof {
-                var notes: [String] = []
-                try output.write(inputs: symbols.files + report.reduction.moduleFiles) { out in
-                    var dump = HprofDump(report)
-                    notes = try dump.write(to: out)
+            // The program is let go before a reader of the output that is slow, unless the output needs its memory.
+            let found = try onOwnThread { () throws -> (report: LeakReport, tree: HolderTree?)? in
+                let (image, snapshot) = try take(named)
+                defer { snapshot.finish() }
+                let progress = Progress(
+                    name: "searching \(image.programName)", storedBytes: nil, isWanted: !noProgress)
+                let report = try judge(
+                    snapshot, image, symbolizer: symbolizer
+                ) { progress.update($0.scannedBytes, $0.passedBytes, of: $0.totalBytes) }
+                progress.end()
+                guard format == .hprof || !(why.isEmpty && showBlock.isEmpty) else {
+                    return (report, holders ? HolderTree(report) : nil)
                 }
-                for note in notes { say("Note: \(note).") }
-                for line in LeakTable.warnings(report.summary) { say(line) }
-                return
+                try writeWithMemory(report)
+                return nil
             }
-            if why.isEmpty && showBlock.isEmpty && !holders { snapshot.finish() }
-            let tree = holders ? HolderTree(report) : nil, told = known(report.summary)
+            guard let (report, tree) = found else { return }
+            let told = known(report.summary)
             try output.write(inputs: suppressions + symbols.files + report.reduction.moduleFiles) { out in
-                if !(why.isEmpty && showBlock.isEmpty) { return try writeBlocks(report, to: out) }
                 try write(told, tree, shown, to: out)
             }
             if format != .table { for line in LeakTable.warnings(told) { say(line) } }
@@ -234,6 +233,18 @@ struct LeaksCommand: ParsableCommand {
             try table.writeHolders(tree, to: out)
             for line in LeakTable.warnings(told) { try out.write(line + "\n") }
         }
+    }
+
+    /// Writes what takes the program's memory: pointers between blocks, and single blocks.
+    private func writeWithMemory(_ report: LeakReport) throws {
+        var notes: [String] = []
+        try output.write(inputs: suppressions + symbols.files + report.reduction.moduleFiles) { out in
+            guard format == .hprof else { return try writeBlocks(report, to: out) }
+            var dump = HprofDump(report)
+            notes = try dump.write(to: out)
+        }
+        for note in notes { say("Note: \(note).") }
+        if format != .table { for line in LeakTable.warnings(report.summary) { say(line) } }
     }
 
     /// Writes the output of --why and --show-block.

@@ -55,9 +55,9 @@ struct ImportCommand: ParsableCommand {
     var columns: String?
     @Option(
         help: ArgumentHelp(
-            "The size of a page on the machine that was watched: 64K. 'getconf PAGESIZE' says it there.",
+            "The size of a page on the machine that was watched: 64K (default: 4K). 'getconf PAGESIZE' says it there.",
             valueName: "bytes"))
-    var pageSize = PageSize()
+    var pageSize: PageSize?
     @Option(help: ArgumentHelp("The machine's name, for reports.", valueName: "name"))
     var host: String = ""
 
@@ -79,7 +79,7 @@ struct ImportCommand: ParsableCommand {
         try reading {
             var options = ImportOptions()
             (options.format, options.unit, options.host, options.columns) = (format, unit, host, columns)
-            options.pageBytes = Int64(pageSize.bytes)
+            options.givenPageBytes = pageSize.map { Int64($0.bytes) }
             options.intervalMilliseconds = interval?.milliseconds
             options.start = start.flatMap { importTime($0) }
             let result = try Import(options).run(files, into: output)

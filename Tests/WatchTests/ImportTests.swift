@@ -371,7 +371,7 @@ private let heapwatch = Built.products + "/heapwatch"
         try scratch.write("arm.log", text)
         let refused = try scratch.run([heapwatch, "import", "-o", "w", "arm.log"])
         #expect(
-            refused.exitStatus == 2 && refused.messages.contains("arm.log: its kernel's pages have 64 KB")
+            refused.exitStatus == 2 && refused.messages.contains("arm.log: its kernel has pages of 64 KB")
                 && refused.messages.contains("--page-size 64K"), "\(refused)")
         let taken = try scratch.run([heapwatch, "import", "-o", "w", "--page-size", "64K", "arm.log"])
         #expect(taken.exitStatus == 0 && !taken.messages.contains("could not be read"), "\(taken)")
@@ -383,10 +383,13 @@ private let heapwatch = Built.products + "/heapwatch"
         let lines = table.lines(ScreenSize(width: 200, height: 40)).map(\.text)
         #expect(lines[0].contains("kernel 25 MB"), "\(lines)")
         // One moment in which free memory changed while the script read it is no other kernel.
-        let (read, _) = try imported(
+        let (read, result) = try imported(
             moment(0, free: 800_000, pages: 200_000) + moment(1, free: 800_000, pages: 50_000)
                 + moment(2, free: 800_000, pages: 200_000), Scratch())
         #expect(read.count == 3)
+        #expect(result.files[0].notes.contains { $0.contains("1 of the 3 moments that show it have pages of 16 KB") })
+        let forced = try scratch.run([heapwatch, "import", "-o", "f", "--page-size", "4K", "arm.log"])
+        #expect(forced.exitStatus == 0 && forced.messages.contains("3 of the 3 moments that show it"), "\(forced)")
         for size in ["3K", "0", "64KB64"] {
             let wrong = try scratch.run([heapwatch, "import", "-o", "x", "--page-size", size, "arm.log"])
             #expect(wrong.exitStatus == 64, "\(wrong)")

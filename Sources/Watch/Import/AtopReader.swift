@@ -55,7 +55,7 @@ struct AtopReader {
             guard let page = value(0), page > 0, page % 1024 == 0 else {
                 return file.addUnread(lineNumber, "MEM without a page's size", line)
             }
-            moment.pageBytes = page
+            if page & (page - 1) == 0 { moment.pageBytes = page }
             func pages(_ index: Int) -> Int64? {
                 value(index).map { $0.multipliedReportingOverflow(by: page / 1024).partialValue }
             }

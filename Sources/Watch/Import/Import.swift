@@ -25,8 +25,9 @@ package struct ImportOptions: Sendable {
     package var host = ""
     /// The columns of ps, for rows without a heading.
     package var columns: String?
-    /// The size of a page of the machine that the files are from.
-    package var pageBytes: Int64 = 4096
+    /// The size of a page of the machine that the files are from, if the user gave it.
+    package var givenPageBytes: Int64?
+    var pageBytes: Int64 { givenPageBytes ?? 4096 }
 
     package init() {}
 
@@ -133,7 +134,7 @@ package final class Import {
             file = try readLines(path, source, text)
         }
         endStream()
-        try checkPageSize(path)
+        try checkPageSize(path, &file)
         if let goesBack {
             file.note(
                 "\(path): its times go back, from \(isoTime(goesBack.from)) to \(isoTime(goesBack.to)): a clock that "
@@ -151,16 +152,24 @@ package final class Import {
         return file
     }
 
-    /// - Throws: if most of a file's moments are of a kernel with other pages than assumed: what counts pages would be
-    ///   wrong. A single moment may look so, because free memory changes while a script reads it twice.
-    private func checkPageSize(_ path: String) throws(WatchError) {
-        defer { pageSizes = [:] }
-        guard let (found, count) = pageSizes.max(by: { ($0.value, $0.key) < ($1.value, $1.key) }),
-            found != options.pageBytes, count > pageSizes[options.pageBytes, default: 0]
-        else { return }
-        throw WatchError(
-            "\(path): its kernel's pages have \(found >> 10) KB, and not \(options.pageBytes >> 10): give --page-size "
-                + "\(found >> 10)K, and import machines with different pages apart")
+    /// Compares the size of pages that the moments of a file show with the one that was assumed. Some may show another
+    /// because free memory changes while a script reads it twice, or because a container's numbers are beside the
+    /// machine's: that is noted.
+    ///
+    /// - Throws: if most of the moments show another, and the user gave none: what counts pages would be wrong.
+    private func checkPageSize(_ path: String, _ file: inout ImportedFile) throws(WatchError) {
+        let others = pageSizes.filter { $0.key != options.pageBytes }, asAssumed = pageSizes[options.pageBytes] ?? 0
+        pageSizes = [:]
+        guard let (found, count) = others.max(by: { ($0.value, $0.key) < ($1.value, $1.key) }) else { return }
+        let said = "pages of \(found >> 10) KB", assumed = "\(options.pageBytes >> 10) KB"
+        if options.givenPageBytes == nil && count > asAssumed {
+            throw WatchError(
+                "\(path): its kernel has \(said), and not \(assumed): give --page-size \(found >> 10)K, and import "
+                    + "machines with different pages apart")
+        }
+        file.note(
+            "\(path): \(count) of the \(count + asAssumed) moments that show it have \(said): all are read with "
+                + "\(assumed), so what counts pages may be wrong there")
     }
 
     private func readLines(_ path: String, _ source: String, _ text: ProcText) throws(WatchError) -> ImportedFile {

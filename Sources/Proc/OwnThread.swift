@@ -8,15 +8,20 @@ private final class Job {
     init(_ body: @escaping () -> Void) { self.body = body }
 }
 
-/// Runs `body` on a thread of its own, and waits for its end. If the system refuses a thread, it runs here. Signals
-/// wait until then: one that ended this tool, taken by the thread that waits, would leave a clone behind.
-package func onOwnThread<Value>(_ body: () throws -> Value) throws -> Value {
+/// Runs `body` on a thread of its own, and waits for its end. If the system refuses a thread, it runs here. Signals go
+/// to that thread, which knows when none may come; the thread that waits takes none.
+package func onOwnThread<Value, Failure: Error>(_ body: () throws(Failure) -> Value) throws(Failure) -> Value {
     var all = sigset_t(), before = sigset_t()
     sigfillset(&all)
     sigprocmask(SIG_BLOCK, &all, &before)
     defer { sigprocmask(SIG_SETMASK, &before, nil) }
-    var result: Result<Value, any Error>?
-    return try withoutActuallyEscaping({ result = Result { try body() } }) { run in
+    let mask = before
+    var result: Result<Value, Failure>?
+    withoutActuallyEscaping({ () -> Void in
+        var mask = mask
+        sigprocmask(SIG_SETMASK, &mask, nil)
+        result = Result(catching: body)
+    }) { run in
         let job = Unmanaged.passRetained(Job(run))
         var thread = pthread_t()
         let refused = pthread_create(
@@ -25,12 +30,7 @@ package func onOwnThread<Value>(_ body: () throws -> Value) throws -> Value {
                 if let argument { Unmanaged<Job>.fromOpaque(argument).takeRetainedValue().body() }
                 return nil
             }, job.toOpaque())
-        if refused == 0 {
-            pthread_join(thread, nil)
-        } else {
-            job.takeRetainedValue().body()
-        }
-        guard let result else { throw LeaksError("the thread for the verdict came to nothing") }
-        return try result.get()
+        if refused == 0 { pthread_join(thread, nil) } else { job.release() }
     }
+    return try (result ?? Result(catching: body)).get()
 }
