@@ -14,7 +14,6 @@ private struct Earlier {
     init(program: Attached) { self.program = program }
 
     init(_ shape: String) throws {
-        _ = system("mkdir -p '\(Built.root)/.build/test-programs/leaks'")
         program = try Attached([try Built.program("leaks/before"), shape])
         guard try program.answer() == "ready" else { throw Failure("before \(shape) is not ready") }
         try program.attach()

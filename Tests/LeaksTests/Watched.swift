@@ -76,7 +76,4 @@ extension [VerdictRow] {
 }
 
 /// Programs of Tests/Programs/leaks.
-func leaksProgram(_ name: String) throws -> String {
-    _ = system("mkdir -p '\(Built.root)/.build/test-programs/leaks'")
-    return try Built.program("leaks/\(name)")
-}
+func leaksProgram(_ name: String) throws -> String { try Built.program("leaks/\(name)") }

@@ -310,17 +310,17 @@ private final class Programs: @unchecked Sendable {
         pthread_mutex_lock(lock)
         defer { pthread_mutex_unlock(lock) }
         if let path = compiled[name] { return path }
-        let directory = Built.root + "/.build/test-programs", source = "\(Built.root)/Tests/Programs/\(name)"
+        let path = Built.root + "/.build/test-programs/\(name)", source = "\(Built.root)/Tests/Programs/\(name)"
         let compiler =
             access(source + ".c", R_OK) == 0
             ? "cc -std=gnu17 -x c '\(source).c'" : "c++ -std=c++17 -x c++ '\(source).cc'"
         let status = system(
-            "mkdir -p '\(directory)' && \(compiler) -O1 -g -fomit-frame-pointer -Wall -Wextra -Wno-use-after-free "
-                + "-I'\(Built.root)/Interposer' -I'\(Built.root)/Interposer/include' "
-                + "-o '\(directory)/\(name)' -lpthread -ldl >&2"
+            "mkdir -p \"$(dirname '\(path)')\" && \(compiler) -O1 -g -fomit-frame-pointer -Wall -Wextra "
+                + "-Wno-use-after-free -I'\(Built.root)/Interposer' -I'\(Built.root)/Interposer/include' "
+                + "-o '\(path)' -lpthread -ldl >&2"
         )
         guard status == 0 else { throw Failure("\(source) doesn't compile") }
-        compiled[name] = "\(directory)/\(name)"
-        return "\(directory)/\(name)"
+        compiled[name] = path
+        return path
     }
 }
