@@ -72,12 +72,7 @@ struct place live_look_up_fine_slowly(uintptr_t address) {
     /* A branch without the leaf is worth remembering too: in a sampled recording most leaves are never made. */
     if (address >> HEAP_ADDRESS_BITS != 0 || !image_top_is_there(region) || load_acquire(&image.tops[region]) == 0)
         return place;
-    struct thread_branch *branch = &local.branches[region % THREAD_BRANCHES];
-    branch->region = 0;
-    fence_compiler(); /* a signal handler's hook may look in between */
-    branch->entries = (uint32_t *)(image.slots + (uint64_t)load_relaxed(&image.tops[region]) * HEAP_PIECE_BYTES);
-    fence_compiler();
-    branch->region = region + 1;
+    local.branches[region % THREAD_BRANCHES] = thread_branch(region, load_relaxed(&image.tops[region]));
     return place;
 }
 

@@ -92,11 +92,11 @@ struct place live_look_up_fine_slowly(uintptr_t address);
 static inline __attribute__((always_inline)) struct place live_look_up_fine(
     uintptr_t address, struct live_shape shape) {
     const uint64_t region = address >> (shape.leaf_log2 + LIVE_BRANCH_LOG2);
-    const struct thread_branch *branch = &local.branches[region % THREAD_BRANCHES];
+    const uint64_t branch = load_relaxed(&local.branches[region % THREAD_BRANCHES]);
     struct place place = {.offset = (uint32_t)(address & ((1u << shape.granule_log2) - 1))};
-    if (likely(branch->region == region + 1)) {
+    if (likely(thread_branch_covers(branch, region))) {
         /* partner: the swap in live_grow */
-        uint32_t leaf = load_acquire(&branch->entries[address >> shape.leaf_log2 & ((1u << LIVE_BRANCH_LOG2) - 1)]);
+        uint32_t leaf = load_acquire(live_branch_entry(thread_branch_piece(branch), &shape, address));
         if (likely(leaf != 0)) place.slot = live_leaf_slot(leaf, &shape, address);
     } else {
         place = live_look_up_fine_slowly(address);

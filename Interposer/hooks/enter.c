@@ -32,24 +32,32 @@ static bool is_tail_call(const struct hook *hook, uint32_t level) {
     return caller_is_own(hook->caller) && *(const uintptr_t *)hook->frame.fp == local.owners[level - 1];
 }
 
-/* How many of the hooks that this thread entered are still running. A frame is below its callers' frames on the same
- * stack. If the alternate signal stack is in use, that tells which hook interrupted which. */
-static uint32_t levels_under_way(uintptr_t frame) {
+/*
+ * How many of the hooks that this thread entered are still running: this hook's level. A frame is below its callers'
+ * frames on the same stack. If the alternate signal stack is in use, that tells which hook interrupted which.
+ *
+ * Where others were abandoned, this hook takes its level at once, before it puts right what they left. So a handler
+ * that interrupts this finds a hook under way, and one that jumps away leaves a level that the next hook frees.
+ */
+static uint32_t level_for(uintptr_t frame) {
     stack_t alternate = {.ss_flags = SS_DISABLE};
     system_alternate_stack(&alternate);
     uintptr_t start = (uintptr_t)alternate.ss_sp;
     bool here = alternate.ss_flags & SS_ONSTACK;
     uint32_t level = local.level;
-    while (level > 0) {
+    for (; level > 0; level--) {
         uintptr_t owner = local.owners[level - 1];
-        if (owner == 0) break; /* interrupted within hook_own */
+        if (owner == 0) break; /* not known: see hook_own */
         bool there = !(alternate.ss_flags & SS_DISABLE) && owner - start < alternate.ss_size;
         if (here == there ? frame < owner : here) break; /* it was interrupted by the signal whose handler called us */
-        local.owners[--level] = 0;
     }
-    if (level == 0) local.unwinding = 0;
-    if (level == 0 && local.record != NULL) ring_settle(local.record, local.ring, local.index);
-    return local.level = level;
+    if (level == local.level) return level;
+    hook_own(level, frame);
+    if (level != 0) return level;
+    local.unwinding = 0;
+    if (local.attaching != 0) local.image = local.attaching = 0; /* begins again */
+    if (local.record != NULL) ring_settle(local.record, local.ring, local.index);
+    return level;
 }
 
 bool hook_enter(struct hook *hook, struct machine_frame frame, uintptr_t caller) {
@@ -64,12 +72,13 @@ bool hook_enter(struct hook *hook, struct machine_frame frame, uintptr_t caller)
     if (level != 0) {
         if (module_span_holds(&callers.allocator, hook->caller) || is_tail_call(hook, level)) return false;
         if (is_ours(hook->caller)) ours = true;
-        else level = levels_under_way(hook->frame.fp);
+        else level = level_for(hook->frame.fp);
     }
-    if (local.image != load_acquire(&image_number)) thread_attach();
     hook->ours = ours;
     hook->level = ours ? HOOK_LEVELS : level;
-    if (hook->level < HOOK_LEVELS) hook_own(level, hook->frame.fp);
+    if (level < HOOK_LEVELS) hook_own(level, hook->frame.fp);
+    if (local.image != load_acquire(&image_number)) thread_attach(level);
+    if (ours && level < HOOK_LEVELS) hook_disown(level);
     return true;
 }
 

@@ -472,7 +472,7 @@ struct heap_sample {
 struct heap_losses {
     uint64_t lost_allocations; /* not booked: no space in the image */
     uint64_t lost_bytes;       /* their requested bytes */
-    uint64_t lost_stacks;      /* booked under the empty stack: no space for the stack */
+    uint64_t lost_stacks;      /* booked under the empty stack: no space for it, or a handler's amid attaching */
     uint64_t cut_stacks;       /* the stack is over the depth limit, or the unwinder gave up */
     uint64_t ringless_events; /* booked without a ring: more threads than rings, or in a signal handler inside a hook */
     uint64_t unmatched_frees; /* of blocks that were not booked */

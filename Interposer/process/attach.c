@@ -84,10 +84,8 @@ static void be_plain(uint64_t number) {
     }
 }
 
-void thread_attach(void) {
-    uint32_t tid = thread_id();
-    uint64_t number = load_acquire(&image_number);
-    /* The level stays: if a handler inside a hook called fork, that hook still has to return in the child. */
+/* Lets go of what belongs to an earlier image, or to none. A handler that interrupts this does it once more. */
+static void let_go(void) {
     thread_be_general();
     local.record = NULL;
     local.scratch = NULL;
@@ -95,29 +93,56 @@ void thread_attach(void) {
     memset(local.branches, 0, sizeof local.branches);
     local.clock.seen.tv_nsec = -1;
     sample_begin(0);
-    int64_t index = find_record(tid);
-    if (index != 0) ring_share(); /* record 0 is the first thread's; threads without a record share it */
-    if (index >= 0) {
-        struct heap_thread *record = &image.threads[index];
-        local.index = (uint32_t)index;
-        local.ring = &image.rings[index];
-        local.scratch = scratch_for((uint32_t)index);
-        record->scratch_bytes = local.scratch != NULL ? sizeof(struct scratch) : 0;
-        record->scratch_start = (uint64_t)(uintptr_t)local.scratch;
+    fence_compiler();
+    local.image = IMAGE_NONE;
+}
+
+/* The thread has this record from now on. What a hook asks first is stored last. */
+static void take(struct heap_thread *record, uint32_t index, uint64_t number) {
+    struct heap_ring *ring = &image.rings[index];
+    struct scratch *scratch = scratch_for(index);
+    record->scratch_bytes = scratch != NULL ? sizeof(struct scratch) : 0;
+    record->scratch_start = (uint64_t)(uintptr_t)scratch;
 #ifdef OWN_UNWINDER
-        if (local.scratch != NULL) memory_forget(&local.scratch->memory); /* its stacks are rooted in another thread */
+    if (scratch != NULL) memory_forget(&scratch->memory); /* its stacks are rooted in another thread */
 #endif
-        ring_settle(record, local.ring, local.index);
-        local.fold_at = ring_fold(record, local.ring);
-        record->last_allocated_address = 0;
-        record->stack_address = (uint64_t)(uintptr_t)__builtin_frame_address(0);
-        record->started_ns = image_nanoseconds();
-        local.record = record;
-        sample_begin(local.index);
-        be_plain(number);
-    }
-    /* last: a thread that leaves this by longjmp out of a handler attaches again, and finds its record by its tid */
+    ring_settle(record, ring, index);
+    local.fold_at = ring_fold(record, ring);
+    record->last_allocated_address = 0;
+    record->stack_address = (uint64_t)(uintptr_t)__builtin_frame_address(0);
+    record->started_ns = image_nanoseconds();
+    local.index = index;
+    local.ring = ring;
+    fence_compiler();
+    local.record = record;
+    sample_begin(index);
     local.image = number;
+    fence_compiler(); /* what stacks need is of this image */
+    local.scratch = scratch;
+    be_plain(number);
+}
+
+void thread_attach(uint32_t level) {
+    const uint64_t number = load_acquire(&image_number);
+    /* The level stays: if a handler inside a hook called fork, that hook still has to return in the child. */
+    const bool nested = local.attaching != 0 && level >= local.attaching;
+    if (!nested) {
+        local.attaching = level + 1;
+        fence_compiler();
+        if (local.image == number) { /* a handler was here between the caller's look and ours */
+            local.attaching = 0;
+            return;
+        }
+    }
+    if (!nested || local.image != IMAGE_NONE) let_go();
+    if (nested) return;
+    const int64_t index = find_record(thread_id());
+    if (index != 0) ring_share(); /* record 0 is the first thread's; threads without a record share it */
+    if (index >= 0) take(&image.threads[index], (uint32_t)index, number);
+    /* Only now: a thread that leaves this by longjmp out of a handler attaches again (hook_enter). */
+    local.image = number;
+    fence_compiler();
+    local.attaching = 0;
 }
 
 void thread_be_plain(void) {

@@ -73,19 +73,22 @@ static inline __attribute__((always_inline)) bool hook_is_asleep(uint64_t word) 
 /* Whether every allocation is booked and this thread has all that a common event needs. Asked before anything else. */
 static inline __attribute__((always_inline)) bool hook_is_plain(uint64_t word) { return likely(word == local.plain); }
 
-/* Takes a level for this frame. A free level has no owner. So a signal handler that runs before the level is taken
- * takes it and leaves it free, and one that runs between the two stores finds a level whose owner is not known yet. */
+/* Takes a level for this frame. A signal handler that allocates between the two stores takes the level and leaves it
+ * free, without an owner: the hook that it interrupted has a level whose owner is not known. One that jumps away there
+ * leaves the level free, too. */
 static inline __attribute__((always_inline)) void hook_own(uint32_t level, uintptr_t frame) {
+    local.owners[level] = frame;
+    fence_compiler();
     local.level = level + 1;
     fence_compiler();
-    local.owners[level] = frame;
 }
 
 /* Gives it back. */
 static inline __attribute__((always_inline)) void hook_disown(uint32_t level) {
-    local.owners[level] = 0;
     fence_compiler();
     local.level = level;
+    fence_compiler();
+    local.owners[level] = 0;
 }
 
 /* After hook_is_plain: enters a hook if this thread is in none. If it returns false, call hook_enter. `frame` is

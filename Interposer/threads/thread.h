@@ -27,13 +27,15 @@ struct thread_clock {
     uint32_t tick;
 };
 
-/* The branches of the fine map that this thread used last: each covers 256 MB of glibc's heap, or 64 MB of another's.
+/*
+ * The branches of the fine map that this thread used last: each covers 256 MB of glibc's heap, or 64 MB of another's.
+ * A branch and what it covers are one word, because a signal handler's hook may remember another between two stores, or
+ * two loads.
  */
 #define THREAD_BRANCHES 4
-struct thread_branch {
-    uint64_t region; /* (address >> 28) + 1; 0: none */
-    uint32_t *entries;
-};
+static inline uint64_t thread_branch(uint64_t region, uint32_t piece) { return (region + 1) << 32 | piece; }
+static inline bool thread_branch_covers(uint64_t branch, uint64_t region) { return branch >> 32 == region + 1; }
+static inline uint32_t thread_branch_piece(uint64_t branch) { return (uint32_t)branch; }
 
 /* A number that no image has. */
 #define IMAGE_NONE UINT64_MAX
@@ -68,10 +70,11 @@ struct local {
     struct scratch *scratch; /* NULL: no memory for it; this thread's stacks are empty */
     uint64_t fold_at;        /* fold the ring when its head gets here */
     struct thread_clock clock;
-    struct thread_branch branches[THREAD_BRANCHES];
-    uint64_t image; /* 0: not attached yet */
+    uint64_t branches[THREAD_BRANCHES]; /* thread_branch; 0: none */
+    uint64_t image; /* 0: not attached yet; IMAGE_NONE: attaching, and nothing of an earlier image is left */
     uint32_t index;
     uint32_t unwinding; /* above 0: a stack is being unwound */
+    uint32_t attaching; /* above 0: a hook at the level below is getting a record (process/attach.h) */
     uint32_t ignoring;  /* above 0: what the thread allocates is no leak (hooks/lsan_api.c) */
     /* What it works for (stacks/tags.h); 0: nothing. `tag` is what stacks are rooted in, `tag_set` what the program
      * said by heapsum_tag. They differ if the tag is OpenTelemetry's (stacks/thread_context.h). */

@@ -169,7 +169,9 @@ extension PackedImage {
         add(
             losses.early_allocations, "allocation",
             "not in the image: before recording could start, or while another thread started it")
-        add(losses.lost_stacks, "allocation", "in the image without a stack: there was no space for it")
+        add(
+            losses.lost_stacks, "allocation",
+            "in the image without a stack: no space for it, or a handler's while there could be none")
         add(
             losses.limited_allocations, "allocation",
             "under the known part of their stack alone: it was new, and the image had its most stacks (--max-stacks)")

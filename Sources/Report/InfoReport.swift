@@ -238,7 +238,10 @@ package struct InfoReport {
             ("allocations that are not in the image: no space", losses.lost_allocations),
             ("bytes that these requested", losses.lost_bytes),
             ("allocations before recording could start, which are not in the image", losses.early_allocations),
-            ("allocations booked without their stack: no space for it", losses.lost_stacks),
+            (
+                "allocations booked without their stack: no space for it, or a handler's while there could be none",
+                losses.lost_stacks
+            ),
             (
                 "allocations under the known part of their stack: it was new, beyond --max-stacks",
                 losses.limited_allocations

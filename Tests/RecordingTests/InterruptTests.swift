@@ -26,6 +26,8 @@ import Testing
         #expect(reduced.holding("after").blocks == 50 && reduced.holding("after").bytes == 2000)
         // What a jump left behind is lost to the program itself; a handler that returns leaves nothing.
         if how == "allocate" { #expect(reduced.totals.liveBlocks == 50) }
+        // The next hook takes the levels of those that a jump left.
+        if how == "jump" { #expect(image.header.losses.ringless_events == 0) }
         #expect(reduced.reduction.inputs.allSatisfy { !$0.damaged }, "\(image.damages)")
         #expect(reduced.totals.history.map { $0.allocatedBlocks - $0.freedBlocks } == reduced.totals.liveBlocks)
         #expect(reduced.totals.history.map { $0.allocatedBytes - $0.freedBytes } == reduced.totals.liveBytes)
@@ -51,6 +53,29 @@ import Testing
                 #expect(reduced.holding(name).blocks == 1 && reduced.holding(name).bytes == 72, "\(name)")
             }
             #expect(reduced.holding("in_handler").blocks == steps)
+        }
+
+        /// A handler that allocates at some instructions of a thread's first allocation gets no record of its own, and
+        /// the thread's is whole.
+        @Test(arguments: ["stay", "leave"]) func aHandlerAllocatesWhileItsThreadIsNew(how: String) throws {
+            let scratch = try Scratch()
+            var variables = try bump(scratch)
+            variables["HEAPSUM_CHECK"] = "1"
+            try scratch.prepare("cc -std=gnu17 -O1 -g -o stepped '\(Built.root)/Tests/Programs/stepped.c' -lpthread")
+            let outcome = try scratch.run([scratch.file("stepped"), how], variables: variables)
+            #expect(outcome.exitStatus == 0, "\(outcome)")
+            let numbers = outcome.output.split(whereSeparator: \.isWhitespace).compactMap { UInt64($0) }
+            try #require(numbers.count == 2, "\(outcome)")
+            let (steps, threads) = (numbers[0], numbers[1])
+            #expect(threads > 20 && steps > 100)
+            let image = try Recording(scratch: scratch, outcome: outcome).image(of: "stepped")
+            let reduced = try Reduced(image)
+            #expect(!image.damaged, "\(image.damages)")
+            #expect(reduced.holding("in_handler").blocks + image.header.losses.lost_stacks == steps)
+            #expect(reduced.holding("afterwards").blocks == threads)
+            guard how == "stay" else { return } // a thread that leaves may leave its block
+            #expect(reduced.holding("first").blocks == threads)
+            #expect(reduced.totals.history?.freedBlocks == 0)
         }
 
         /// A handler that allocates between any two instructions of the countdown of a sampled recording doesn't make

@@ -51,8 +51,8 @@ extension Table {
                 }
                 if losses.lost_stacks > 0 {
                     lines.append(
-                        "Lost: \(path): the stacks of \(counted(losses.lost_stacks, "allocation")) found no space in "
-                            + "the image."
+                        "Lost: \(path): the stacks of \(counted(losses.lost_stacks, "allocation")) found no space, or "
+                            + "a signal's handler made them while the thread could have no stack."
                     )
                 }
                 if losses.limited_allocations > 0 {
