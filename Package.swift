@@ -57,7 +57,7 @@ let package = Package(
         .target(name: "Trend"),
         // Logs of other tools and of the kernel, reduced in the same way.
         .systemLibrary(name: "CLogs", path: "Sources/CLogs"),
-        .target(name: "Logs", dependencies: ["CLogs", "HeapImage", "Reduce", "Text", system]),
+        .target(name: "Logs", dependencies: ["CLogs", "HeapImage", "Proc", "Reduce", "Text", system]),
         // Which process grows, or whether the kernel does: samples of /proc, their files, and the verdict.
         .target(name: "Watch", dependencies: ["Page", "Proc", "Screen", "Text", "Trend", system]),
         // HTML pages in one file: the built-in style and scripts, which CAssets embeds, and the data.

@@ -40,6 +40,9 @@ package func findImage(of pid: pid_t, deadline: UInt64) throws(LaunchError) -> I
         guard let status = ProcessStat.of(pid), Presence.livingThread(of: UInt32(bitPattern: pid)) != nil else {
             throw .notRecorded("\(pid): no such process")
         }
+        if let process = process(ofThread: pid) {
+            throw .notRecorded("\(pid): a thread of process \(process): name the process")
+        }
         let maps: [Mapping]
         do { maps = try mappings(of: pid) } catch { throw accessError(error, pid) }
         var problem: Errno?

@@ -6,14 +6,6 @@ import Proc
 import SystemPackage
 import Text
 
-/// The process that traces this one; nil if none does.
-package func tracer(of processID: pid_t) -> pid_t? {
-    guard let thread = Presence.livingThread(of: UInt32(bitPattern: processID)),
-        let word = statusLine("TracerPid:", of: pid_t(bitPattern: thread))?.first, let tracer = pid_t(word), tracer > 0
-    else { return nil }
-    return tracer
-}
-
 extension Snapshot {
     /// Throws, before any thread is stopped, if reading would fail in any case.
     static func refuse(_ processID: pid_t) throws(LeaksError) {
@@ -21,12 +13,10 @@ extension Snapshot {
             throw LeaksError("\(processID): no such process")
         }
         if processID == getpid() { throw LeaksError("\(processID): that is heapsum itself") }
-        if let tracer = statusLine("TracerPid:", of: pid_t(bitPattern: thread))?.first, tracer != "0" {
-            throw LeaksError(
-                "\(processID): process \(tracer) traces it (\(name(of: tracer))), and a process can have only one "
-                    + "tracer: end or detach that one, and try again"
-            )
+        if let process = process(ofThread: processID) {
+            throw LeaksError("\(processID): a thread of process \(process): name the process")
         }
+        if let refusal = tracedRefusal(processID) { throw refusal }
         if Freezer.holding(pid_t(bitPattern: thread)) == .first {
             throw LeaksError(
                 "\(processID): it is frozen (docker pause, or another freezer of its control group), and can't be "
@@ -71,14 +61,7 @@ extension Snapshot {
     }
 
     private static func permissionRefusal(_ processID: pid_t) -> LeaksError {
-        let threads = (try? namesInDirectory(FilePath("/proc/\(processID)/task"))) ?? []
-        let tracers = threads.compactMap { pid_t($0.string) }.compactMap { statusLine("TracerPid:", of: $0)?.first }
-        if let tracer = tracers.first(where: { $0 != "0" }) {
-            return LeaksError(
-                "\(processID): process \(tracer) traces it, and a process can have only one tracer: end or detach that "
-                    + "one, and try again"
-            )
-        }
+        if let refusal = tracedRefusal(processID) { return refusal }
         let owners = statusLine("Uid:", of: processID)?.compactMap { uid_t($0) } ?? []
         let ours = geteuid()
         if ours != 0, !owners.isEmpty, owners.contains(where: { $0 != ours }) {
@@ -104,7 +87,14 @@ extension Snapshot {
         )
     }
 
-    private static func name(of process: String) -> String {
+    private static func tracedRefusal(_ processID: pid_t) -> LeaksError? {
+        guard let tracer = tracer(of: processID) else { return nil }
+        return LeaksError(
+            "\(processID): process \(tracer) traces it (\(name(of: tracer))), and a process can have only one tracer: "
+                + "end or detach that one, and try again")
+    }
+
+    private static func name(of process: pid_t) -> String {
         procFile("/proc/\(process)/comm", limit: 64).map { String(decoding: $0.prefix { $0 != 10 }, as: UTF8.self) }
             ?? "unknown"
     }

@@ -6,6 +6,7 @@
 
 import Glibc
 import HeapImage
+import Proc
 import Reduce
 
 /// What is known about a reduced log besides its rows.
@@ -240,32 +241,13 @@ private final class Worker {
     }
 }
 
-/// A thread's job.
-private final class Job {
-    let run: () -> Void
-    init(_ run: @escaping () -> Void) { self.run = run }
-}
-
-/// Runs `body` for all `items` at once, and waits. The first runs on this thread, each other on its own.
+/// Runs `body` for all `items` at once, and waits. The first runs on this thread, each other on its own, or here if
+/// the system refuses a thread.
 private func concurrently<Item: AnyObject>(_ items: [Item], _ body: @escaping (Item) -> Void) {
     var threads: [pthread_t] = []
     var here = Array(items.prefix(1))
     for item in items.dropFirst() {
-        var thread = pthread_t()
-        let job = Unmanaged.passRetained(Job { body(item) })
-        let failed = pthread_create(
-            &thread, nil,
-            { argument in
-                if let argument { Unmanaged<Job>.fromOpaque(argument).takeRetainedValue().run() }
-                return nil
-            }, job.toOpaque())
-        if failed == 0 {
-            threads.append(thread)
-        } else {
-            // If no thread could be started, the job is run here.
-            job.release()
-            here.append(item)
-        }
+        if let thread = startThread({ body(item) }) { threads.append(thread) } else { here.append(item) }
     }
     for item in here { body(item) }
     for thread in threads { pthread_join(thread, nil) }

@@ -3,11 +3,6 @@
 
 import Glibc
 
-private final class Job {
-    let body: () -> Void
-    init(_ body: @escaping () -> Void) { self.body = body }
-}
-
 /// Runs `body` on a thread of its own, and waits for its end. If the system refuses a thread, it runs here. Signals go
 /// to that thread, which knows when none may come; the thread that waits takes none.
 package func onOwnThread<Value, Failure: Error>(_ body: () throws(Failure) -> Value) throws(Failure) -> Value {
@@ -22,15 +17,8 @@ package func onOwnThread<Value, Failure: Error>(_ body: () throws(Failure) -> Va
         sigprocmask(SIG_SETMASK, &mask, nil)
         result = Result(catching: body)
     }) { run in
-        let job = Unmanaged.passRetained(Job(run))
-        var thread = pthread_t()
-        let refused = pthread_create(
-            &thread, nil,
-            { argument in
-                if let argument { Unmanaged<Job>.fromOpaque(argument).takeRetainedValue().body() }
-                return nil
-            }, job.toOpaque())
-        if refused == 0 { pthread_join(thread, nil) } else { job.release() }
+        if let thread = startThread(run) { pthread_join(thread, nil) } else { run() }
     }
-    return try (result ?? Result(catching: body)).get()
+    guard let result else { preconditionFailure("the body has run") }
+    return try result.get()
 }

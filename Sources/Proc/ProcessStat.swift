@@ -67,6 +67,24 @@ package func innermostPID(of pid: pid_t) -> UInt32? {
     statusWords("NSpid:", of: pid)?.last.flatMap { decimal($0[...]) }.flatMap { UInt32(exactly: $0) }
 }
 
+private func number(_ name: StaticString, of pid: pid_t) -> pid_t? {
+    statusWords(name, of: pid)?.first.flatMap { decimal($0[...]) }.flatMap { pid_t(exactly: $0) }
+}
+
+/// The process of the thread with this number, if the thread is not its first: then the number is no PID, though /proc
+/// has a directory of that name. Nil for a process, and where there is neither.
+package func process(ofThread thread: pid_t) -> pid_t? {
+    number("Tgid:", of: thread).flatMap { $0 == thread ? nil : $0 }
+}
+
+/// The process that traces a thread of this one; nil if none does.
+///
+/// - Complexity: reads one file for each thread.
+package func tracer(of processID: pid_t) -> pid_t? {
+    let threads = ((try? namesInDirectory(FilePath("/proc/\(processID)/task"))) ?? []).compactMap { pid_t($0.text) }
+    return threads.lazy.compactMap { number("TracerPid:", of: $0) }.first { $0 != 0 }
+}
+
 /// The PIDs that /proc lists.
 package func processes() -> [pid_t] {
     ((try? namesInDirectory("/proc")) ?? []).compactMap { pid_t($0.text) }

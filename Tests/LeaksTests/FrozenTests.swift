@@ -1,5 +1,5 @@
 // A program that a control group's freezer holds (docker pause): heapsum says so, waits for nothing, and leaves it as
-// it was. Needs root and a freezer.
+// it was.
 
 import Glibc
 import TestSupport
@@ -12,27 +12,29 @@ private final class Group {
     private let parent: String
     private let isFirst: Bool
 
-    /// Nil if this system has no such freezer.
-    init?(_ pid: pid_t, first: Bool) {
-        let lines = (try? contents("/proc/\(pid)/cgroup"))?.split(separator: "\n") ?? []
+    /// The group of this process in the first or the second version's hierarchy with a freezer, if groups can be made
+    /// in it.
+    static func parent(first: Bool) -> String? {
+        let lines = (try? contents("/proc/self/cgroup"))?.split(separator: "\n") ?? []
         let own = lines.first { first ? $0.contains(":freezer:") : $0.hasPrefix("0::") }
         guard let group = own?.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false).last else {
             return nil
         }
         let roots = first ? ["/sys/fs/cgroup/freezer"] : ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-        let name = "heapsum-test-\(getpid())-\(pid)"
-        guard
-            let parent = roots.map({ $0 + group }).first(where: {
-                access($0 + "/cgroup.procs", W_OK) == 0 && mkdir("\($0)/\(name)", 0o755) == 0
-            })
-        else { return nil }
-        (self.pid, self.parent, path, isFirst) = (pid, parent, "\(parent)/\(name)", first)
-        guard access(path + (first ? "/freezer.state" : "/cgroup.freeze"), W_OK) == 0,
-            write("\(pid)", to: path + "/cgroup.procs")
-        else {
-            rmdir(path)
-            return nil
+        return roots.map { $0 + group }.first { parent in
+            let path = "\(parent)/heapsum-test-\(getpid())"
+            guard access(parent + "/cgroup.procs", W_OK) == 0, mkdir(path, 0o755) == 0 else { return false }
+            defer { rmdir(path) }
+            return access(path + (first ? "/freezer.state" : "/cgroup.freeze"), W_OK) == 0
         }
+    }
+
+    init(_ pid: pid_t, first: Bool) throws {
+        parent = try #require(Self.parent(first: first))
+        path = "\(parent)/heapsum-test-\(getpid())-\(pid)"
+        (self.pid, isFirst) = (pid, first)
+        try #require(mkdir(path, 0o755) == 0)
+        try #require(write("\(pid)", to: path + "/cgroup.procs"))
     }
 
     deinit {
@@ -42,7 +44,7 @@ private final class Group {
     }
 
     private func write(_ text: String, to path: String) -> Bool {
-        guard let file = fopen(path, "w") else { return false }
+        guard let file = fopen(path, "we") else { return false }
         return fputs(text, file) >= 0 && fclose(file) == 0
     }
 
@@ -65,9 +67,20 @@ private final class Group {
 }
 
 @Suite struct FrozenTests {
-    @Test(arguments: [true, false]) func aFrozenProgram(first: Bool) throws {
+    private static let hasFirst = Group.parent(first: true) != nil, hasSecond = Group.parent(first: false) != nil
+
+    @Test(.enabled(if: hasFirst, "needs root, and the freezer of control groups' first version"))
+    func aProgramThatTheFirstFreezerHolds() throws { try expectFrozen(first: true) }
+    @Test(.enabled(if: hasSecond, "needs root, and the freezer of control groups' second version"))
+    func aProgramThatTheSecondFreezerHolds() throws { try expectFrozen(first: false) }
+    @Test(.enabled(if: hasFirst, "needs root, and the freezer of control groups' first version"))
+    func theFirstFreezerMeanwhile() throws { try expectFrozenMeanwhile(first: true) }
+    @Test(.enabled(if: hasSecond, "needs root, and the freezer of control groups' second version"))
+    func theSecondFreezerMeanwhile() throws { try expectFrozenMeanwhile(first: false) }
+
+    private func expectFrozen(first: Bool) throws {
         let watched = try Watched([try leaksProgram("held")])
-        guard let group = Group(watched.pid, first: first) else { return }
+        let group = try Group(watched.pid, first: first)
         let isFrozen = try group.freeze()
         try #require(isFrozen)
         let outcome = try watched.leaks()
@@ -84,9 +97,9 @@ private final class Group {
     }
 
     // While a thread makes heapsum's call: heapsum gives up after ten seconds, and the thread finds home.
-    @Test(arguments: [true, false]) func aProgramThatIsFrozenMeanwhile(first: Bool) throws {
+    private func expectFrozenMeanwhile(first: Bool) throws {
         let watched = try Watched([try leaksProgram("held")])
-        guard let group = Group(watched.pid, first: first) else { return }
+        let group = try Group(watched.pid, first: first)
         // heapsum waits for some seconds when it is about to let the thread go.
         let tool = try watched.scratch.start(
             [

@@ -1,6 +1,6 @@
 /*
  * Waits for threads of this process, or for another process, to come to rest in the kernel: what they do before is over
- * then, however busy the machine is. To be included once.
+ * then, however busy the machine is. After some minutes it aborts: a test ends, and says so. To be included once.
  */
 #pragma once
 #include <dirent.h>
@@ -24,15 +24,34 @@ static int state_of(long process, long thread) {
     return end == NULL ? 0 : end[2];
 }
 
+/* A turn of a wait; `turns` is its number. */
+static int turn_of_wait(int turns) {
+    if (turns > 100000) abort();
+    usleep(1000);
+    return turns + 1;
+}
+
 /* Until a process's first thread sleeps. */
 static __attribute__((unused)) void wait_until_asleep(long process) {
-    for (int state; (state = state_of(process, process)) != 'S' && state != 0;) usleep(1000);
+    int turns = 0;
+    for (int state; (state = state_of(process, process)) != 'S' && state != 0;) turns = turn_of_wait(turns);
+}
+
+/* Until a thread of this process sleeps. */
+static __attribute__((unused)) void wait_for_thread(long thread) {
+    for (int turns = 0; state_of(getpid(), thread) != 'S';) turns = turn_of_wait(turns);
+}
+
+/* Until a thread of this process is gone. */
+static __attribute__((unused)) void wait_until_gone(long thread) {
+    for (int turns = 0; state_of(getpid(), thread) != 0;) turns = turn_of_wait(turns);
 }
 
 /* Until as many other threads of this process as `count` are in that state. It allocates nothing, so that a recording
  * has nothing of it. */
 static __attribute__((unused)) void wait_for_threads(int count, int state) {
-    for (int found = -1; found < count; usleep(1000)) {
+    int turns = 0;
+    for (int found = -1; found < count; turns = turn_of_wait(turns)) {
         char entries[4096];
         long length;
         int directory = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

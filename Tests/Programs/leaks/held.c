@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../at_rest.h"
+
 static atomic_int waiting, faults;
 static int event, epoll;
 void *volatile kept;
@@ -127,8 +129,8 @@ int main(void) {
         pthread_t thread;
         if (pthread_create(&thread, 0, bodies[i], 0) != 0) return 2;
     }
+    wait_for_threads(count - 1, 'S'); /* all but the one that computes */
     while (waiting < count) usleep(1000);
-    usleep(100000);
     puts("ready");
     int number;
     sigwait(&term, &number);

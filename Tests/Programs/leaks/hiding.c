@@ -247,8 +247,10 @@ static NOINLINE void *with_red_zone(void *unused) {
     return unused;
 }
 
+static volatile long with_result_is;
 static void *with_result(void *unused) {
     (void)unused;
+    with_result_is = syscall(SYS_gettid);
     return make("reachable", "the result of a thread that is not joined");
 }
 
@@ -310,7 +312,8 @@ static void start(void *(*body)(void *), void *argument, int waits) {
 static NOINLINE void leave_unjoined(void) {
     pthread_t thread;
     pthread_create(&thread, 0, with_result, 0);
-    usleep(50000);
+    while (with_result_is == 0) usleep(1000);
+    wait_until_gone(with_result_is);
 }
 
 int main(int argc, char **argv) {
