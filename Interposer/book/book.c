@@ -1,8 +1,8 @@
 /*
- * Booking. The image's correctness depends on the order of stores here (heap_image.h, "Threads and events"): the ring's
- * entry, then the slot, then the ring's head; a free before the real free, an allocation after the real call. So the
- * events of one address are in their true order, no matter which threads make them. A kill between any two stores
- * leaves an image from which each block is counted exactly once.
+ * Booking. The image's correctness depends on the order of stores here (heap_threads.h): the ring's entry, then the
+ * slot, then the ring's head; a free before the real free, an allocation after the real call. So the events of one
+ * address are in their true order, no matter which threads make them. A kill between any two stores leaves an image
+ * from which each block is counted exactly once.
  */
 #include "book/book.h"
 

@@ -29,6 +29,8 @@
 #include "heap_python.h"
 #include "heap_sampling.h" /* HEAP_SAMPLE_MOST; what a recorded block counts for */
 #include "heap_slots.h"
+#include "heap_stacks.h"
+#include "heap_threads.h"
 
 #define HEAP_MAGIC 0x0A6D757370616568ull /* the bytes "heapsum\n" */
 #define HEAP_VERSION 4u
@@ -141,122 +143,6 @@ struct heap_run {
     uint64_t bytes;
 };
 
-/* ---- Stacks -------------------------------------------------------------------------------------- */
-
-/*
- * One entry of the stack tree. A parent is an older entry: its number is lower. If two threads insert the same frame at
- * once, two entries have the same parent and frame: a reader merges them.
- */
-struct heap_node {
-    uint64_t frame;
-    uint32_t parent; /* 0: this is the outermost frame */
-    uint32_t stack;  /* the stack that ends here, or 0 */
-};
-
-/* What a stack held at one moment. */
-struct heap_level {
-    uint64_t bytes;
-    uint64_t blocks;
-};
-
-/* Snapshot i is taken when the run is HEAP_SNAPSHOT_FIRST_SECONDS << i seconds old: 8 s … 12 days. */
-#define HEAP_SNAPSHOT_COUNT 18
-#define HEAP_SNAPSHOT_FIRST_SECONDS 8
-/* Lifetime i counts blocks that lived less than 4 << 2i milliseconds (and at least a quarter of that), up to 70
- * minutes. The last one counts all longer lifetimes. */
-#define HEAP_LIFETIME_COUNT 12
-#define HEAP_LIFETIME_FIRST_MILLISECONDS 4
-
-static inline uint32_t heap_lifetime_of_milliseconds(uint64_t milliseconds) {
-    uint64_t units = milliseconds / HEAP_LIFETIME_FIRST_MILLISECONDS;
-    uint32_t lifetime = units == 0 ? 0 : (uint32_t)(63 - __builtin_clzll(units)) / 2 + 1;
-    return lifetime < HEAP_LIFETIME_COUNT ? lifetime : HEAP_LIFETIME_COUNT - 1;
-}
-
-/*
- * A stack's counters, folded from the rings. They do not contain a thread's events from `folded` on. Everything else
- * lies in DETAILS and is made when it is first needed: a stack that only allocated and freed has none.
- *
- * Peak and snapshots are copied lazily. `levels` says how far: it is heap_levels of the header's epoch and count at the
- * last copy. If its epoch differs from the header's, or its count is below the header's, the stack has not changed
- * since, and each missing value is what the stack holds now. A copied value without an entry in DETAILS is zero.
- */
-struct heap_stack {
-    uint64_t allocated_blocks;
-    uint64_t allocated_bytes;
-    uint64_t freed_blocks;
-    uint64_t freed_bytes;
-    uint64_t temporary_blocks; /* freed before their thread's next allocation */
-    uint32_t levels;           /* as heap_levels makes it */
-    uint32_t lifetime; /* blocks of one lifetime, as heap_lifetime_word makes it; more are in DETAILS. 0: none */
-    uint32_t node;     /* the innermost frame's */
-    uint32_t detail;   /* entry of DETAILS: a heap_detail. 0: none */
-};
-
-/* The header's peak epoch (its lower 27 bits) and its number of snapshots, in one word. */
-#define HEAP_LEVELS_EPOCH_SHIFT 5
-static inline uint32_t heap_levels(uint32_t peak_epoch, uint32_t snapshots) {
-    return peak_epoch << HEAP_LEVELS_EPOCH_SHIFT | (snapshots & 31);
-}
-static inline uint32_t heap_levels_snapshots(uint32_t levels) { return levels & 31; }
-static inline int heap_levels_same_epoch(uint32_t levels, uint32_t other) {
-    return levels >> HEAP_LEVELS_EPOCH_SHIFT == other >> HEAP_LEVELS_EPOCH_SHIFT;
-}
-
-/* A stack's entry counts the blocks of one lifetime, the first that occurred there. */
-#define HEAP_LIFETIME_WORD_SHIFT 28
-#define HEAP_LIFETIME_WORD_MOST 0xFFFFFFFu
-static inline uint32_t heap_lifetime_word(uint32_t lifetime, uint32_t blocks) {
-    return lifetime << HEAP_LIFETIME_WORD_SHIFT | blocks;
-}
-static inline uint32_t heap_lifetime_word_lifetime(uint32_t word) { return word >> HEAP_LIFETIME_WORD_SHIFT; }
-static inline uint32_t heap_lifetime_word_blocks(uint32_t word) { return word & HEAP_LIFETIME_WORD_MOST; }
-
-/* DETAILS has three kinds of entries, all of one size. An entry's kind is known from the field that refers to it. */
-#define HEAP_DETAIL_BYTES 24u
-
-/* The entry that a stack refers to. */
-struct heap_detail {
-    uint32_t snapshots;     /* the newest heap_snapshot; 0: it held nothing at every copied snapshot */
-    uint32_t lifetimes;     /* a heap_lifetimes; 0: none */
-    struct heap_level peak; /* held at the process's peak */
-};
-
-/*
- * What a stack held from snapshot `number` on, until the next snapshot with an entry. Before its first entry it held
- * nothing. If two threads made two entries of one number, the first in the list counts. A list longer than
- * HEAP_SNAPSHOT_ENTRIES is damaged.
- */
-struct heap_snapshot {
-    uint32_t next; /* an older entry; 0: none */
-    uint32_t number;
-    struct heap_level held;
-};
-#define HEAP_SNAPSHOT_ENTRIES 256
-
-/* Freed blocks by lifetime, without those counted in the stack's own word. Lifetime 0 has no count here: it is
- * freed_blocks less all other lifetimes. Takes HEAP_LIFETIME_ENTRIES entries of DETAILS. */
-struct heap_lifetimes {
-    uint64_t blocks[HEAP_LIFETIME_COUNT];
-};
-#define HEAP_LIFETIME_ENTRIES 4u
-
-/* A stack in an image of version 1. */
-struct heap_stack_1 {
-    uint32_t node;
-    uint32_t reserved0;
-    uint32_t peak_epoch;
-    uint32_t snapshots;
-    uint64_t allocated_blocks;
-    uint64_t allocated_bytes;
-    uint64_t freed_blocks;
-    uint64_t freed_bytes;
-    uint64_t temporary_blocks;
-    uint64_t lifetimes[HEAP_LIFETIME_COUNT - 1]; /* from lifetime 1 on */
-    struct heap_level peak;
-    struct heap_level levels[HEAP_SNAPSHOT_COUNT];
-};
-
 /* ---- Names --------------------------------------------------------------------------------------- */
 
 enum heap_name_flags {
@@ -346,113 +232,6 @@ enum heap_module_flags {
     HEAP_MODULE_MOVED = 1u << 1,    /* seen with more than one bias: absolute addresses are not known */
     HEAP_MODULE_REPLACED = 1u << 2, /* the mapped file was already deleted or replaced at its path */
 };
-
-/* ---- Threads and events -------------------------------------------------------------------------- */
-
-enum heap_event_kind {
-    HEAP_EVENT_ALLOCATED = 1,
-    HEAP_EVENT_FREED = 2,
-};
-
-/*
- * One event of a thread's ring. `tag` is stored last. Its sequence number tells a reader whether the entry is the one
- * that it looks for.
- *
- *   tag:   63      32 31    24 23  20 19      0
- *         +----------+--------+------+---------+
- *         | sequence | flags  | kind | tick    |
- *         +----------+--------+------+---------+
- *
- * An entry at the ring's head or after it is not committed. Whether it happened is known from its block's slot: an
- * allocation happened if the slot holds this very word, a free if it doesn't.
- */
-struct heap_event {
-    uint64_t address;
-    uint64_t slot;  /* the block's slot word: as published, or as it was before the free */
-    uint64_t bytes; /* as requested */
-    uint64_t tag;
-};
-
-#define HEAP_EVENT_SEQUENCE_SHIFT 32
-#define HEAP_EVENT_FLAGS_SHIFT 24
-#define HEAP_EVENT_KIND_SHIFT 20
-#define HEAP_EVENT_FLAG_TEMPORARY 1u /* freed before the thread's next allocation */
-#define HEAP_EVENT_FLAG_REALLOC 2u   /* one half of a reallocation */
-
-static inline uint32_t heap_event_sequence(uint64_t tag) { return (uint32_t)(tag >> HEAP_EVENT_SEQUENCE_SHIFT); }
-static inline uint32_t heap_event_flags(uint64_t tag) { return (uint32_t)(tag >> HEAP_EVENT_FLAGS_SHIFT) & 0xFF; }
-static inline uint32_t heap_event_kind(uint64_t tag) { return (uint32_t)(tag >> HEAP_EVENT_KIND_SHIFT) & 0xF; }
-static inline uint32_t heap_event_tick(uint64_t tag) { return (uint32_t)(tag & HEAP_SLOT_TICK_MASK); }
-
-#define HEAP_RING_EVENTS 128u
-
-struct heap_ring { /* event number n is at events[n % HEAP_RING_EVENTS] */
-    struct heap_event events[HEAP_RING_EVENTS];
-};
-
-enum heap_in_flight_phase {
-    HEAP_IN_FLIGHT_NONE = 0,
-    HEAP_IN_FLIGHT_CLAIMED = 1,  /* the old block counts, as recorded here; its slot holds this thread's claim */
-    HEAP_IN_FLIGHT_RETURNED = 2, /* the new block counts, as recorded here; the old one is gone, whatever its slot holds
-                                  */
-};
-
-/*
- * A reallocation in flight. A reader counts exactly one block for it, from this record. It ignores claims, and it
- * ignores a slot that holds the same as the record: in phase CLAIMED old_slot at old_address (the claim is not set yet,
- * or is already taken back), in phase RETURNED new_slot at new_address.
- */
-struct heap_in_flight {
-    uint64_t phase;
-    uint64_t old_address, old_slot, old_bytes;
-    uint64_t new_address, new_slot, new_bytes;
-    uint64_t reserved;
-};
-
-struct heap_thread {
-    uint32_t tid; /* of the owner, or of the last owner */
-    uint32_t reserved0;
-    uint64_t head;   /* events committed: [folded, head) are in the ring and not in the stacks' counters */
-    uint64_t folded; /* moves on after each event, so a kill leaves at most one event half folded */
-    uint64_t last_allocated_address; /* of this thread's newest block, for temporary blocks */
-    uint64_t pending_bytes;          /* of the events in [folded, head), freed or allocated */
-    uint64_t folded_ms;              /* since the recording's start: the last fold */
-    uint64_t started_ns;             /* since the recording's start: when the owner made its first event */
-    uint64_t reserved1;
-    struct heap_in_flight in_flight;
-    uint64_t scratch_start; /* the recorder's own memory for this thread, by its address in the program; not a root for
-                               leak search. 0: none */
-    uint64_t scratch_bytes;
-    uint64_t reserved2[11];
-    uint64_t stack_address; /* on the owner's stack, where it made its first event; 0: not known */
-    /* Of glibc: the largest block with a mapping of its own that this thread has freed, among those by which free may
-     * raise M_MMAP_THRESHOLD. As heap_mapped_word and heap_mapped_times make them; the word is stored last, and both
-     * hold the size: where they differ, the entry is being changed. 0: none */
-    uint64_t mapped_times;
-    uint64_t mapped_word;
-};
-
-/*
- * A freed block of glibc with a mapping of its own.
- *
- *   word:   stack 26 | 16 bits of 0 | the chunk's bytes / 16, 22
- *   times:  tick of the free 20 | tick of the allocation 20 | 2 bits of 0 | the chunk's bytes / 16, 22
- */
-#define HEAP_MAPPED_UNIT 16u
-#define HEAP_MAPPED_UNITS_MASK 0x3FFFFFull
-/* glibc's DEFAULT_MMAP_THRESHOLD, and the most to which it raises the threshold by itself */
-#define HEAP_MAPPED_LEAST (128u << 10)
-#define HEAP_MAPPED_MOST (32u << 20)
-
-static inline uint64_t heap_mapped_word(uint32_t stack, uint64_t units) {
-    return (uint64_t)stack << HEAP_SLOT_STACK_SHIFT | units;
-}
-static inline uint64_t heap_mapped_times(uint32_t freed, uint32_t allocated, uint64_t units) {
-    return (uint64_t)freed << 44 | (uint64_t)allocated << 24 | units;
-}
-static inline uint64_t heap_mapped_units(uint64_t word_or_times) { return word_or_times & HEAP_MAPPED_UNITS_MASK; }
-static inline uint32_t heap_mapped_freed(uint64_t times) { return (uint32_t)(times >> 44); }
-static inline uint32_t heap_mapped_allocated(uint64_t times) { return (uint32_t)(times >> 24 & HEAP_SLOT_TICK_MASK); }
 
 /* ---- Time series and losses ------------------------------------------------------------------------ */
 
@@ -613,27 +392,10 @@ struct heap_header {
 static_assert(sizeof(struct heap_section) == 40, "section");
 static_assert(
     sizeof(struct heap_run) == sizeof(struct heap_piece), "PAGES and PIECES share their section's entry size");
-static_assert(sizeof(struct heap_node) == 16, "node");
-static_assert(offsetof(struct heap_stack, levels) == 40, "stack: the counters come first");
-static_assert(sizeof(struct heap_stack) == 56, "stack: less than a line");
-static_assert(HEAP_SNAPSHOT_COUNT < 1 << HEAP_LEVELS_EPOCH_SHIFT, "levels: all snapshots are in it");
-static_assert(HEAP_LIFETIME_COUNT <= 1 << (32 - HEAP_LIFETIME_WORD_SHIFT), "a lifetime fits its word");
-static_assert(sizeof(struct heap_detail) == HEAP_DETAIL_BYTES, "detail");
-static_assert(sizeof(struct heap_snapshot) == HEAP_DETAIL_BYTES, "snapshot");
-static_assert(sizeof(struct heap_lifetimes) == HEAP_LIFETIME_ENTRIES * HEAP_DETAIL_BYTES, "lifetimes");
-static_assert(offsetof(struct heap_stack_1, peak) == 144, "stack of version 1");
-static_assert(sizeof(struct heap_stack_1) == 448, "stack of version 1");
 static_assert(offsetof(struct heap_module, bias) == 48, "module");
 static_assert(sizeof(struct heap_module) == 120, "module");
 static_assert(sizeof(struct heap_name) == 48, "name");
 static_assert(sizeof(struct heap_verdict) == 64, "verdict");
-static_assert(sizeof(struct heap_event) == 32, "event");
-static_assert(sizeof(struct heap_ring) == 4096, "ring: one page");
-static_assert(sizeof(struct heap_in_flight) == 64, "in flight");
-static_assert(
-    offsetof(struct heap_thread, in_flight) == 64, "thread: a line of its own for what moves with each event");
-static_assert(sizeof(struct heap_thread) == 256, "thread");
-static_assert(HEAP_MAPPED_MOST / HEAP_MAPPED_UNIT <= HEAP_MAPPED_UNITS_MASK, "a mapped block's size fits its word");
 static_assert(sizeof(struct heap_sample) == 32, "sample");
 static_assert(sizeof(struct heap_losses) == 144, "losses");
 static_assert(sizeof(struct heap_residence) == 40, "residence");
