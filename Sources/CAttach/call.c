@@ -27,7 +27,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SYSTEM_CALL_STOP (SIGTRAP | 0x80)
 #define CALL_NS (2000 * 1000 * 1000ull) /* for mmap and munmap */
 
 /* The region: code, the answer, the frame; room for arguments; and the stack. */

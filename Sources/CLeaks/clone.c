@@ -14,8 +14,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define END_NS (10 * 1000 * 1000 * 1000ull)
-
 static bool is_usable(const struct tracee *thread) { return thread->is_seized && thread->is_trapped; }
 
 /* Whether the kernel hands the thread's calls to a handler of its own (syscall user dispatch: Wine, emulators). */
@@ -51,7 +49,7 @@ static int begin(struct leaks_stop *stop, const struct leaks_code *code, const u
                 continue;
             const uint64_t floor = way <= FRAMED ? floors[i] : 0;
             if ((way <= FRAMED && floor == 0) || is_tied(thread, code)) continue;
-            result = inject_note(thread, inject_begin(stop, thread, code, floor, number, arguments));
+            result = inject_abandon_if_gone(thread, inject_begin(stop, thread, code, floor, number, arguments));
             if (result == 0) stop->injected = i;
             /* Its stack can't be written, or it was killed just now: another one. */
             if (result != -EFAULT && result != -ESRCH) return result;
@@ -71,7 +69,7 @@ int leaks_clone_begin(struct leaks_stop *stop, const struct leaks_code *code, co
 pid_t leaks_clone_finish(struct leaks_stop *stop) {
     struct tracee *thread = &stop->threads[stop->injected];
     pid_t tid = thread->shown.tid, clone = -EIO;
-    int status, waited = inject_note(thread, inject_wait(stop, tid, &status));
+    int status, waited = inject_abandon_if_gone(thread, inject_wait(stop, tid, &status));
     if (waited < 0) return waited;
     if (status >> 8 == (SIGTRAP | PTRACE_EVENT_CLONE << 8)) {
         unsigned long message = 0;
@@ -86,7 +84,7 @@ pid_t leaks_clone_finish(struct leaks_stop *stop) {
         if (registers_read(tid, &registers) == 0 && registers_result(&registers) < 0)
             clone = (pid_t)registers_result(&registers);
     }
-    inject_note(thread, inject_end(stop, true));
+    inject_abandon_if_gone(thread, inject_end(stop, true));
     return clone;
 }
 
@@ -94,7 +92,7 @@ void leaks_kill_clone(pid_t clone) {
     int status, waited;
     kill(clone, SIGKILL);
     /* If it is frozen it ends later. */
-    do waited = leaks_wait(clone, &status, END_NS);
+    do waited = leaks_wait(clone, &status, INJECT_ASLEEP_NS);
     while (waited > 0);
 }
 
@@ -105,13 +103,13 @@ int leaks_wait_for(struct leaks_stop *stop, pid_t inner, const struct leaks_code
     if (result < 0) return result;
     struct tracee *thread = &stop->threads[stop->injected];
     if (ptrace(PTRACE_SYSCALL, thread->shown.tid, 0, 0) != 0) return -errno;
-    result = inject_note(thread, inject_wait(stop, thread->shown.tid, &status));
+    result = inject_abandon_if_gone(thread, inject_wait(stop, thread->shown.tid, &status));
     if (result < 0) return result;
     struct user_regs_struct registers;
     int64_t answer = -EIO;
     if (WSTOPSIG(status) == SYSTEM_CALL_STOP && registers_read(thread->shown.tid, &registers) == 0)
         answer = registers_result(&registers);
-    result = inject_note(thread, inject_end(stop, true));
+    result = inject_abandon_if_gone(thread, inject_end(stop, true));
     if (result < 0) return result;
     /* 0: it is no zombie yet. If it is no child any more, the program itself has waited for it. */
     return answer == inner || answer == -ECHILD ? 0 : answer < 0 ? (int)answer : -EAGAIN;

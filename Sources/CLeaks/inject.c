@@ -26,18 +26,16 @@
 
 #include "frame.h"
 
-#define FROZEN_NS (10 * 1000 * 1000 * 1000ull)
-
 int inject_wait(const struct leaks_stop *stop, pid_t tid, int *status) {
     for (;;) {
-        const int waited = leaks_wait(tid, status, FROZEN_NS);
+        const int waited = leaks_wait(tid, status, INJECT_ASLEEP_NS);
         if (waited != 0) return waited;
         /* A large process takes its time to clone, and a busy machine too: then the thread runs. */
         if (stop->injection.under != NULL && leaks_state_of(tid, tid) != 'R') return -ETIMEDOUT;
     }
 }
 
-int inject_note(struct tracee *thread, int result) {
+int inject_abandon_if_gone(struct tracee *thread, int result) {
     if (result == -ESRCH || result == -ETIMEDOUT) thread->is_seized = false;
     if (result == -ETIMEDOUT && thread->is_to_stop) syscall(SYS_tkill, thread->shown.tid, SIGSTOP);
     return result;

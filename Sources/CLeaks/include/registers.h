@@ -10,6 +10,7 @@
 #ifndef HEAPSUM_LEAKS_REGISTERS_H
 #define HEAPSUM_LEAKS_REGISTERS_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,7 +19,8 @@
 #include <sys/types.h>
 #include <sys/user.h>
 
-#define REGISTERS_VECTORS_MOST 16384 /* XSAVE's area with AMX takes 11 KB, SVE's longest registers 9 KB */
+#define SYSTEM_CALL_STOP (SIGTRAP | 0x80) /* a stop at a call's entry or exit, with PTRACE_O_TRACESYSGOOD */
+#define REGISTERS_VECTORS_MOST 16384      /* XSAVE's area with AMX takes 11 KB, SVE's longest registers 9 KB */
 
 /* The system call in which a thread waited just before it was interrupted. */
 struct registers_before {
