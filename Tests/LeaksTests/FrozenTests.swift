@@ -5,73 +5,15 @@ import Glibc
 import TestSupport
 import Testing
 
-/// A control group of its own for a program, removed at the end. The program goes back to where it was.
-private final class Group {
-    private let pid: pid_t
-    private let path: String
-    private let parent: String
-    private let isFirst: Bool
-
-    /// Nil if this system has no such freezer.
-    init?(_ pid: pid_t, first: Bool) {
-        let lines = (try? contents("/proc/\(pid)/cgroup"))?.split(separator: "\n") ?? []
-        let own = lines.first { first ? $0.contains(":freezer:") : $0.hasPrefix("0::") }
-        guard let group = own?.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false).last else {
-            return nil
-        }
-        let roots = first ? ["/sys/fs/cgroup/freezer"] : ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-        let name = "heapsum-test-\(getpid())-\(pid)"
-        guard
-            let parent = roots.map({ $0 + group }).first(where: {
-                access($0 + "/cgroup.procs", W_OK) == 0 && mkdir("\($0)/\(name)", 0o755) == 0
-            })
-        else { return nil }
-        (self.pid, self.parent, path, isFirst) = (pid, parent, "\(parent)/\(name)", first)
-        guard access(path + (first ? "/freezer.state" : "/cgroup.freeze"), W_OK) == 0,
-            write("\(pid)", to: path + "/cgroup.procs")
-        else {
-            rmdir(path)
-            return nil
-        }
-    }
-
-    deinit {
-        setFrozen(false)
-        _ = write("\(pid)", to: parent + "/cgroup.procs")
-        for _ in 0 ..< 100 where rmdir(path) != 0 { usleep(10_000) }
-    }
-
-    private func write(_ text: String, to path: String) -> Bool {
-        guard let file = fopen(path, "w") else { return false }
-        return fputs(text, file) >= 0 && fclose(file) == 0
-    }
-
-    func setFrozen(_ isFrozen: Bool) {
-        _ =
-            isFirst
-            ? write(isFrozen ? "FROZEN" : "THAWED", to: path + "/freezer.state")
-            : write(isFrozen ? "1" : "0", to: path + "/cgroup.freeze")
-    }
-
-    /// Until all of it is frozen.
-    func freeze() throws -> Bool {
-        setFrozen(true)
-        return try eventually {
-            try isFirst
-                ? contents(path + "/freezer.state").hasPrefix("FROZEN")
-                : contents(path + "/cgroup.events").contains("frozen 1")
-        }
-    }
-}
-
 @Suite struct FrozenTests {
-    @Test(arguments: [true, false]) func aFrozenProgram(first: Bool) throws {
+    @Test(.enabled(if: !TestFreezer.usable.isEmpty, "needs root and a freezer"), arguments: TestFreezer.usable)
+    func aFrozenProgram(by freezer: TestFreezer) throws {
         let watched = try Watched([try leaksProgram("held")])
-        guard let group = Group(watched.pid, first: first) else { return }
+        let group = try #require(FreezerGroup(watched.pid, freezer))
         let isFrozen = try group.freeze()
         try #require(isFrozen)
         let outcome = try watched.leaks()
-        if first {
+        if freezer == .first {
             #expect(outcome.exitStatus == 2 && outcome.messages.contains("is frozen"), "\(outcome)")
         } else {
             #expect(outcome.exitStatus == 0 && outcome.output.contains("is frozen"), "\(outcome)")
@@ -84,9 +26,10 @@ private final class Group {
     }
 
     // While a thread makes heapsum's call: heapsum gives up after ten seconds, and the thread finds home.
-    @Test(arguments: [true, false]) func aProgramThatIsFrozenMeanwhile(first: Bool) throws {
+    @Test(.enabled(if: !TestFreezer.usable.isEmpty, "needs root and a freezer"), arguments: TestFreezer.usable)
+    func aProgramThatIsFrozenMeanwhile(by freezer: TestFreezer) throws {
         let watched = try Watched([try leaksProgram("held")])
-        guard let group = Group(watched.pid, first: first) else { return }
+        let group = try #require(FreezerGroup(watched.pid, freezer))
         // heapsum waits for some seconds when it is about to let the thread go.
         let tool = try watched.scratch.start(
             [
