@@ -119,8 +119,8 @@ import Testing
         .enabled(if: !TestFreezer.usable.isEmpty, "needs root and a freezer"), arguments: TestFreezer.usable,
         ["PTRACE_SYSCALL", "PTRACE_CONT"])
     func aProgramThatIsFrozenMeanwhile(by freezer: TestFreezer, at request: String) throws {
-        let number = try #require(try calls(of: self.program(answering)).firstIndex { $0.contains(request) }) + 1
-        let program = try self.program(answering)
+        let number = try #require(try calls(of: waitingProgram()).firstIndex { $0.contains(request) }) + 1
+        let program = try waitingProgram()
         let group = try #require(FreezerGroup(program.pid, freezer))
         let tool = try traced(program, ["-e", "inject=ptrace:delay_enter=5s:when=\(number)"], into: "trace")
         let trace = program.scratch.file("trace")
@@ -137,6 +137,13 @@ import Testing
         group.setFrozen(false)
         #expect(try eventually { try contents("/proc/\(program.pid)/status").contains("TracerPid:\t0") })
         #expect(try program.ask("go") == "go")
+    }
+
+    /// One that waits in a call already: the first look at its thread finds it at a safe place, each time.
+    private func waitingProgram() throws -> Attached {
+        let program = try self.program(answering)
+        #expect(try eventually { try contents("/proc/\(program.pid)/stat").contains(") S ") })
+        return program
     }
 
     private func traced(_ program: Attached, _ options: [String], into file: String) throws -> Running {
