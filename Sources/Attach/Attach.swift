@@ -42,19 +42,18 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     if isRecorded(pid) { return try changeRate(request, target) }
     let places = try AttachedPlaces(for: target, options: request.options)
     // An earlier recording's image is unmapped now: first wait until no thread can still write to it.
-    if target.library != nil { try onOwnThread { () throws(LaunchError) in try settle(target) } }
+    if target.library != nil { try settle(target) }
     let startTime = ProcessStat.of(pid)?.startTime ?? 0
     var place = try RecordingPlace(for: request)
     // Until heaprun is done with it.
     let lock = place.runDirectory.flatMap { RunDirectoryLock($0) }
     defer { withExtendedLifetime(lock) {} }
     place.options.signal = place.options.signal ?? 0
-    let answer: heapsum_attach_answer, paused: UInt64, tid: pid_t
+    let began: CallOutcome
     do throws(LaunchError) {
-        (answer, paused, tid) = try onOwnThread { () throws(LaunchError) in
-            try start(target, places, try settingsText(place.options))
-        }
-        guard answer.result == HEAPSUM_ATTACH_DONE.rawValue else { throw refusal(pid, answer.result, place.options) }
+        began = try start(target, places, try settingsText(place.options))
+        let result = began.answer.result
+        guard result == HEAPSUM_ATTACH_DONE.rawValue else { throw refusal(pid, result, place.options) }
     } catch {
         // It may have begun to record, and ended before it could say so.
         if try leaveIfEnded(pid, startTime, in: place.runDirectory, request) { return 0 }
@@ -70,11 +69,11 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     if !request.isQuiet {
         let name = programName(pid)
         say(
-            "heaprun: attached to \(name) (PID \(pid)): \(whatLeads(answer)); thread \(tid) stood still for "
-                + "\(milliseconds(paused)), the others ran on"
+            "heaprun: attached to \(name) (PID \(pid)): \(whatLeads(began.answer)); thread \(began.tid) stood "
+                + "still for \(milliseconds(began.paused)), the others ran on"
         )
-        if answer.refused > 0 {
-            say("  \(separated(answer.refused)) addresses can't be changed: calls through them are not recorded")
+        if began.answer.refused > 0 {
+            say("  \(separated(began.answer.refused)) addresses can't be changed: calls through them are not recorded")
         }
         if request.options.mappings, !hasMappings(image, pid) {
             say(
@@ -109,7 +108,13 @@ func sayWhereImageIs(_ pid: pid_t, _ image: ImagePlace?, _ link: FilePath?) {
 /// Loads the library if it is not there yet, and begins a recording with these settings.
 func start(
     _ target: Target, _ places: AttachedPlaces, _ settings: [UInt8]
-) throws(LaunchError) -> (heapsum_attach_answer, UInt64, pid_t) {
+) throws(LaunchError) -> CallOutcome {
+    try onOwnThread { () throws(LaunchError) in try callAttach(target, places, settings) }
+}
+
+private func callAttach(
+    _ target: Target, _ places: AttachedPlaces, _ settings: [UInt8]
+) throws(LaunchError) -> CallOutcome {
     var target = target
     let lockedBefore = lockedBytes(target.pid)
     var thread = try stopThread(of: target)
@@ -139,7 +144,7 @@ func start(
     } catch { failure = error }
     let paused = thread.release() ?? 0
     if let failure { throw failure }
-    return (answer, paused, tid)
+    return CallOutcome(answer: answer, paused: paused, tid: tid)
 }
 
 /// The options as the library takes them: NAME=value, each ended by a NUL, with one more at the end.

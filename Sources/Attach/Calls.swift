@@ -31,7 +31,9 @@ struct StoppedThread: ~Copyable {
 
     /// The address of memory in the process for strings and answers.
     mutating func room() throws(LaunchError) -> UInt64 {
+        guard thread != nil else { throw noReturn() }
         let result = attach_prepare(&thread)
+        if result == -ETIMEDOUT { throw noReturn() }
         guard result >= 0 else {
             throw .own("\(pid): no memory could be mapped in it for the calls: \(errnoText(-result))")
         }
@@ -39,24 +41,41 @@ struct StoppedThread: ~Copyable {
     }
 
     mutating func call(_ function: UInt64, _ one: UInt64 = 0, _ two: UInt64 = 0) throws(LaunchError) -> UInt64 {
+        guard thread != nil else { throw noReturn() }
         var answer: UInt64 = 0
         let result = attach_call(&thread, function, one, two, callMilliseconds, &answer)
         switch -result {
         case ..<1: return answer
         case ETIMEDOUT:
-            throw .own(
-                "\(pid): a call in thread \(tid) did not return within \(callMilliseconds / 1000) s: another thread "
-                    + "holds a lock that it needs. The thread was resumed, and continues when it gets the lock; try "
-                    + "again later"
-            )
+            throw noReturn(
+                or: "a call in thread \(tid) did not return within \(callMilliseconds / 1000) s: another thread holds "
+                    + "a lock that it needs. The thread was resumed, and continues when it gets the lock; try again "
+                    + "later")
         case EFAULT: throw .own("\(pid): a call in thread \(tid) faulted; the thread's state was restored")
         case ESRCH: throw .own("\(pid): thread \(tid) ended during a call")
         default: throw .own("\(pid): no call can be made in thread \(tid): \(errnoText(-result))")
         }
     }
 
+    /// Why a call did not return in time, and the thread was let go in it. It finds back by itself.
+    ///
+    /// - Parameter other: the reason if the program is not frozen.
+    func noReturn(or other: String? = nil) -> LaunchError {
+        if Freezer.holding(pid) != nil {
+            return .own(
+                "\(pid): it was frozen (docker pause, or another freezer of its control group) during a call in "
+                    + "thread \(tid), which finishes the call when the program runs: thaw it, and try again")
+        }
+        let usual =
+            "a system call in thread \(tid) did not return within 2 s: it waits for a processor, a device or a file "
+            + "server, or was frozen from elsewhere. The thread was resumed, and continues when it can; try again later"
+        return .own("\(pid): \(other ?? usual)")
+    }
+
+    /// - Returns: the call's result or a negated errno; -ETIMEDOUT: see `noReturn`.
     mutating func systemCall(_ number: Int, _ arguments: [UInt64]) -> Int64 {
-        (arguments + [UInt64](repeating: 0, count: 6 - arguments.count)).withUnsafeBufferPointer {
+        guard thread != nil else { return -Int64(ETIMEDOUT) }
+        return (arguments + [UInt64](repeating: 0, count: 6 - arguments.count)).withUnsafeBufferPointer {
             attach_system_call(&thread, number, $0.baseAddress)
         }
     }
@@ -121,6 +140,7 @@ func stopThread(of target: Target) throws(LaunchError) -> StoppedThread {
 }
 
 private func notSafe(_ target: Target, _ met: [pid_t: Int32]) -> LaunchError {
+    if let held = heldRefusal(target.pid) { return held }
     let reasons: [(attach_state, String)] = [
         (ATTACH_IN_ALLOCATOR, "was in the allocator or the loader"), (ATTACH_BUSY, "was running in libc"),
         (ATTACH_NO_ROOM, "had no room on its stack"), (ATTACH_UNKNOWN, "had a stack that can't be followed"),

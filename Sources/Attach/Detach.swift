@@ -20,7 +20,7 @@ package func detach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
         if try leaveOfEnded(request) { return 0 }
         throw .own("\(pid): no such process, and no image of a recording of it is left to be packed")
     }
-    try checkAttachable(pid)
+    try checkAttachable(pid, toEnd: true)
     let image = try? findImage(of: pid, deadline: 0)
     let target = try Target(pid)
     guard target.library != nil else {
@@ -28,7 +28,7 @@ package func detach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
         if try leaveOfEnded(request) { return 0 }
         throw .own("\(pid): it is not recorded: libheapsum.so is not in it; heaprun --pid \(pid) attaches to it")
     }
-    let began = try onOwnThread { () throws(LaunchError) in try stop(target) }
+    let began = try stop(target)
     let name = programName(pid)
     if !request.isQuiet && (image != nil || began.answer.entries > 0) {
         let state =
@@ -45,12 +45,26 @@ package func detach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
         }
         return 0
     }
-    try onOwnThread { () throws(LaunchError) in try settle(target) }
+    try settle(target)
     try leave(image, pid, request, isGone: false)
     return 0
 }
 
-func stop(_ target: Target) throws(LaunchError) -> (answer: heapsum_attach_answer, paused: UInt64, tid: pid_t) {
+/// What a call in the process came to.
+struct CallOutcome {
+    var answer: heapsum_attach_answer
+    /// Nanoseconds for which the thread stood still.
+    var paused: UInt64
+    var tid: pid_t
+}
+
+/// Ends the recording. The thread that traces is one of its own, as in `start` and `settle`: the kernel lets go what it
+/// traces when it ends, also a thread that never stopped.
+func stop(_ target: Target) throws(LaunchError) -> CallOutcome {
+    try onOwnThread { () throws(LaunchError) in try callDetach(target) }
+}
+
+private func callDetach(_ target: Target) throws(LaunchError) -> CallOutcome {
     let entry = try symbol("heapsum_detach", target)
     var thread = try stopThread(of: target)
     let tid = thread.tid
@@ -64,12 +78,16 @@ func stop(_ target: Target) throws(LaunchError) -> (answer: heapsum_attach_answe
     } catch { failure = error }
     let paused = thread.release() ?? 0
     if let failure { throw failure }
-    return (answer, paused, tid)
+    return CallOutcome(answer: answer, paused: paused, tid: tid)
 }
 
 /// Waits until each thread was seen outside the library once. From then on no thread books into the image, because a
 /// thread that enters the library now does not book. Each thread is stopped for some microseconds.
 func settle(_ target: Target) throws(LaunchError) {
+    try onOwnThread { () throws(LaunchError) in try seeAllOutside(target) }
+}
+
+private func seeAllOutside(_ target: Target) throws(LaunchError) {
     guard let start = target.library,
         let maps = try? mappings(of: target.pid),
         let first = maps.first(where: { $0.start == start })
@@ -93,10 +111,14 @@ func settle(_ target: Target) throws(LaunchError) {
         if !inside.isEmpty { usleep(2000) }
     }
     guard inside.isEmpty else {
+        let tid = inside.min() ?? 0, isStopped = ProcessStat.of(thread: tid, of: target.pid)?.state == UInt8(ascii: "T")
+        let why =
+            Freezer.holding(target.pid) != nil
+            ? " (the program is frozen)"
+            : isStopped ? " (job control has stopped it: kill -CONT \(target.pid) lets it go on)" : ""
         throw .own(
-            "\(target.pid): thread \(inside.min() ?? 0) has not left the recorder for 5 s (it may be stopped). The "
-                + "program calls its own functions again, but the running image stays: run heaprun --detach again when "
-                + "the thread runs")
+            "\(target.pid): thread \(tid) has not left the recorder for 5 s\(why). The program calls its own "
+                + "functions again, but the running image stays: run heaprun --detach again when the thread runs")
     }
     Control(target.pid)?.markSettled()
 }

@@ -110,7 +110,7 @@ func wake(_ control: Control, _ request: AttachRequest) throws(LaunchError) -> I
         result = try awaitAnswer(control, settings, request, startTime)
         if result == HEAPSUM_ATTACH_BUSY.rawValue {
             // An earlier heaprun ended a recording, and was killed before its last step.
-            try onOwnThread { () throws(LaunchError) in try settle(try Target(pid)) }
+            try settle(try Target(pid))
             result = try awaitAnswer(control, settings, request, startTime)
         }
         if let result, result != HEAPSUM_ATTACH_DONE.rawValue { throw refusal(pid, result, place.options) }

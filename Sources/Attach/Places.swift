@@ -114,6 +114,7 @@ func load(
     case .copy(let library):
         try thread.write(Array(wanted.rawValue.utf8) + [0], at: room)
         let made = makeMemoryFile(named: room, in: &thread)
+        if made == -Int64(ETIMEDOUT) { throw thread.noReturn() }
         guard made >= 0 else {
             throw .own("\(target.pid): it can't make a memfd for the library: \(errnoText(Int32(-made)))")
         }

@@ -36,18 +36,18 @@ func changeRate(_ request: AttachRequest, _ target: Target) throws(LaunchError) 
             "\(pid): it locks memory (mlock, mlockall), and might lock the whole new image: its rate can't be changed "
                 + "while it runs")
     }
-    let began = try onOwnThread { () throws(LaunchError) in try stop(target) }
+    let began = try stop(target)
     // The old image is unmapped by the next step. One that has no path is lost then, so it is packed before.
     let hasPath = if case .file(let path) = old { !path.text.hasPrefix("/proc/") } else { false }
-    try onOwnThread { () throws(LaunchError) in try settle(target) }
+    try settle(target)
     if !hasPath { try leave(old, pid, request, isGone: false, keepsDirectory: true) }
     let settings = Array("HEAPSUM_CHANGE=1\0HEAPSUM_SAMPLE=\(interval)\0\0".utf8)
     let places = try AttachedPlaces(for: target, options: request.options)
-    let (answer, paused, _) = try onOwnThread { () throws(LaunchError) in try start(target, places, settings) }
-    if answer.result != HEAPSUM_ATTACH_DONE.rawValue {
+    let next = try start(target, places, settings)
+    if next.answer.result != HEAPSUM_ATTACH_DONE.rawValue {
         if hasPath { try leave(old, pid, request, isGone: false, keepsDirectory: true) }
         throw .own(
-            "\(refusal(pid, answer.result, request.options).message). The earlier recording has ended; heaprun "
+            "\(refusal(pid, next.answer.result, request.options).message). The earlier recording has ended; heaprun "
                 + "--pid \(pid) begins another")
     }
     // Before anything is said: the program may end at any time, and its mappings go with it.
@@ -56,7 +56,7 @@ func changeRate(_ request: AttachRequest, _ target: Target) throws(LaunchError) 
     if !request.isQuiet {
         say(
             "heaprun: \(programName(pid)) (PID \(pid)) is recorded at another rate from now on: \(rateText(interval)); "
-                + "a thread stood still for \(milliseconds(began.paused)) and \(milliseconds(paused))")
+                + "a thread stood still for \(milliseconds(began.paused)) and \(milliseconds(next.paused))")
     }
     if hasPath { try leave(old, pid, request, isGone: false, keepsDirectory: true) }
     guard let seconds = request.seconds else { return 0 }

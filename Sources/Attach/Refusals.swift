@@ -8,7 +8,9 @@ import SystemPackage
 import Text
 
 /// Throws if attaching would fail or harm the process.
-func checkAttachable(_ pid: pid_t) throws(LaunchError) {
+///
+/// - Parameter toEnd: whether a recording is to be ended, which is refused for the same reasons.
+func checkAttachable(_ pid: pid_t, toEnd: Bool = false) throws(LaunchError) {
     guard let living = Presence.livingThread(of: UInt32(bitPattern: pid)) else { throw .own("\(pid): no such process") }
     let thread = pid_t(bitPattern: living)
     if let group = firstWord("Tgid:", of: pid), group != String(pid) {
@@ -17,16 +19,9 @@ func checkAttachable(_ pid: pid_t) throws(LaunchError) {
     if pid == getpid() { throw .own("\(pid): that is heaprun itself") }
     if let refusal = tracedRefusal(pid) { throw refusal }
     try checkOwner(pid, thread)
-    if thread != pid {
-        throw .own(
-            "\(pid): its main thread has ended while others run on, and heaprun can attach and detach only by that "
-                + "thread: start it by heaprun")
-    }
-    if Freezer.holding(pid) != nil {
-        throw .own(
-            "\(pid): it is frozen (docker pause, or another freezer of its control group), and can make no call: thaw "
-                + "it, and try again")
-    }
+    if thread != pid { throw mainThreadRefusal(pid, toEnd: toEnd) }
+    // A stop by job control may be over soon: whoever looks for a thread to call waits for that.
+    if let refusal = frozenRefusal(pid) { throw refusal }
     var head = [UInt8](repeating: 0, count: 20)
     let executable = open("/proc/\(thread)/exe", O_RDONLY | O_CLOEXEC)
     if executable >= 0 {
@@ -57,6 +52,38 @@ func checkAttachable(_ pid: pid_t) throws(LaunchError) {
     {
         throw .own("\(pid): a vfork child that still uses its parent's memory: name process \(parent), or wait")
     }
+}
+
+private func frozenRefusal(_ pid: pid_t) -> LaunchError? {
+    guard Freezer.holding(pid) != nil else { return nil }
+    return .own(
+        "\(pid): it is frozen (docker pause, or another freezer of its control group), and can make no call: thaw it, "
+            + "and try again")
+}
+
+/// Why none of a process's threads can make a call now; nil: nothing holds them all.
+func heldRefusal(_ pid: pid_t) -> LaunchError? {
+    if let refusal = frozenRefusal(pid) { return refusal }
+    let states = threadsOf(pid).compactMap { ProcessStat.of(thread: $0, of: pid) }.filter(\.isAlive).map(\.state)
+    guard !states.isEmpty, states.allSatisfy({ $0 == UInt8(ascii: "T") }) else { return nil }
+    return .own(
+        "\(pid): job control has stopped it (SIGSTOP), and a stopped program makes no call: let it go on "
+            + "(kill -CONT \(pid)), and try again")
+}
+
+/// What can be done for a process whose main thread has ended depends on whether it is recorded.
+private func mainThreadRefusal(_ pid: pid_t, toEnd: Bool) -> LaunchError {
+    let why =
+        "\(pid): its main thread has ended while others run on, and heaprun can call a program only by that thread"
+    guard let image = try? findImage(of: pid, deadline: 0) else {
+        return .own(toEnd ? "\(pid): it is not recorded" : "\(why): start it by heaprun")
+    }
+    guard isRecorded(pid) else { return .own("\(why). The image of its last recording is left when it ends") }
+    // An image that no path leads to is lost with the program's memory.
+    let isLeft = image.path.map { !$0.text.hasPrefix("/proc/") } ?? false
+    return .own(
+        "\(why). It is recorded until it ends\(isLeft ? ", and its image is left then" : ""); heapdump \(pid) writes a "
+            + "dump of it now")
 }
 
 private func checkOwner(_ pid: pid_t, _ thread: pid_t) throws(LaunchError) {

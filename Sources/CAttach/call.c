@@ -27,7 +27,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SYSTEM_CALL_STOP (SIGTRAP | 0x80)
 #define CALL_NS (2000 * 1000 * 1000ull) /* for mmap and munmap */
 
 /* The region: code, the answer, the frame; room for arguments; and the stack. */
@@ -113,6 +112,7 @@ static int set_off(struct attach_thread *thread, const struct user_regs_struct *
 static int run_system_call(struct attach_thread **at, const struct user_regs_struct *registers, int64_t *answer) {
     struct attach_thread *thread = *at;
     bool is_inside = false;
+    unsigned again = 0;
     int status, result = set_off(thread, registers);
     while (result == 0) {
         if (ptrace(PTRACE_SYSCALL, thread->tid, 0, 0) != 0) return -errno;
@@ -130,7 +130,8 @@ static int run_system_call(struct attach_thread **at, const struct user_regs_str
         struct user_regs_struct now;
         int read = registers_read(thread->tid, &now);
         if (read < 0) return read;
-        *answer = registers_result(&now);
+        if (registers_begins_again(&now) && again++ < REGISTERS_AGAIN_MOST) continue;
+        *answer = registers_answer(&now);
         return put_back(thread);
     }
     return result;

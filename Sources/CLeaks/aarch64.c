@@ -26,7 +26,6 @@
 #define NT_TLS 0x401
 #define NT_SYSTEM_CALL 0x404
 #define NT_SVE 0x405
-#define SYSTEM_CALL_STOP (SIGTRAP | 0x80)
 #define SVC 0xD4000001u /* svc #0 */
 #define SVC_BYTES 4u
 #define BRANCH_TYPE 0xC00ull /* of the processor's state: set, the next instruction must be a place to branch to */

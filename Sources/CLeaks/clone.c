@@ -14,8 +14,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define END_NS (10 * 1000 * 1000 * 1000ull)
-
 static bool is_usable(const struct tracee *thread) { return thread->is_seized && thread->is_trapped; }
 
 /* Whether the kernel hands the thread's calls to a handler of its own (syscall user dispatch: Wine, emulators). */
@@ -44,6 +42,7 @@ static int begin(struct leaks_stop *stop, const struct leaks_code *code, const u
     const uint64_t arguments[4]) {
     enum { IN_CALL, FRAMED, ANY_IN_CALL, ANY, WAYS };
     int result = -EAGAIN;
+    unsigned again = 0; /* a SIGCONT stops it before the call */
     for (int way = floors != NULL && code->signal_return != 0 ? IN_CALL : ANY_IN_CALL; way < WAYS; way++) {
         for (size_t i = 0; i < stop->count; i++) {
             struct tracee *thread = &stop->threads[i];
@@ -51,7 +50,8 @@ static int begin(struct leaks_stop *stop, const struct leaks_code *code, const u
                 continue;
             const uint64_t floor = way <= FRAMED ? floors[i] : 0;
             if ((way <= FRAMED && floor == 0) || is_tied(thread, code)) continue;
-            result = inject_note(thread, inject_begin(stop, thread, code, floor, number, arguments));
+            do result = inject_abandon_if_gone(thread, inject_begin(stop, thread, code, floor, number, arguments));
+            while (result == -EAGAIN && !thread->is_job_stopped && again++ < REGISTERS_AGAIN_MOST);
             if (result == 0) stop->injected = i;
             /* Its stack can't be written, or it was killed just now: another one. */
             if (result != -EFAULT && result != -ESRCH) return result;
@@ -68,25 +68,54 @@ int leaks_clone_begin(struct leaks_stop *stop, const struct leaks_code *code, co
     return ptrace(PTRACE_SYSCALL, stop->threads[stop->injected].shown.tid, 0, 0) == 0 ? 0 : -errno;
 }
 
+/* The clone that a thread has just made: its PID, or a negative errno. */
+static pid_t take_clone(struct leaks_stop *stop, pid_t tid) {
+    unsigned long message = 0;
+    int first;
+    if (ptrace(PTRACE_GETEVENTMSG, tid, 0, &message) != 0) return -errno;
+    const pid_t clone = (pid_t)message;
+    const int waited = inject_wait(stop, clone, &first);
+    if (waited < 0) return waited;
+    ptrace(PTRACE_SETOPTIONS, clone, 0, PTRACE_O_EXITKILL);
+    return clone;
+}
+
+/*
+ * Waits until a thread that is in clone has made it, or has the kernel's answer. A signal that waits makes clone return
+ * at once, also SIGSTOP and SIGCONT, which can't be blocked. The kernel then begins it again when the thread goes on.
+ */
+static pid_t await_clone(struct leaks_stop *stop, struct tracee *thread) {
+    const pid_t tid = thread->shown.tid;
+    bool is_inside = true;
+    unsigned again = 0;
+    for (;;) {
+        int status;
+        const int waited = inject_abandon_if_gone(thread, inject_wait(stop, tid, &status));
+        if (waited < 0) return waited;
+        if (status >> 8 == (SIGTRAP | PTRACE_EVENT_CLONE << 8)) return take_clone(stop, tid);
+        if (WSTOPSIG(status) == SYSTEM_CALL_STOP) {
+            if (is_inside) {
+                struct user_regs_struct registers;
+                const int read = registers_read(tid, &registers);
+                if (read < 0) return read;
+                const int64_t answer = registers_answer(&registers);
+                /* At this stop it can be led home without another try. */
+                if (!registers_begins_again(&registers) || again++ == REGISTERS_AGAIN_MOST)
+                    return answer < 0 ? (pid_t)answer : -EIO;
+            }
+            is_inside = !is_inside;
+        } else if (!inject_postpone(thread, status) && leaks_event_of(tid, status) != LEAKS_EVENT_INTERRUPTED) {
+            thread->is_job_stopped |= leaks_event_of(tid, status) == LEAKS_EVENT_GROUP_STOP;
+            return -EINTR;
+        }
+        if (ptrace(PTRACE_SYSCALL, tid, 0, 0) != 0) return -errno;
+    }
+}
+
 pid_t leaks_clone_finish(struct leaks_stop *stop) {
     struct tracee *thread = &stop->threads[stop->injected];
-    pid_t tid = thread->shown.tid, clone = -EIO;
-    int status, waited = inject_note(thread, inject_wait(stop, tid, &status));
-    if (waited < 0) return waited;
-    if (status >> 8 == (SIGTRAP | PTRACE_EVENT_CLONE << 8)) {
-        unsigned long message = 0;
-        ptrace(PTRACE_GETEVENTMSG, tid, 0, &message);
-        clone = (pid_t)message;
-        int first;
-        waited = inject_wait(stop, clone, &first);
-        if (waited > 0) ptrace(PTRACE_SETOPTIONS, clone, 0, PTRACE_O_EXITKILL);
-        else clone = waited;
-    } else if (!inject_postpone(thread, status) && WSTOPSIG(status) == SYSTEM_CALL_STOP) {
-        struct user_regs_struct registers;
-        if (registers_read(tid, &registers) == 0 && registers_result(&registers) < 0)
-            clone = (pid_t)registers_result(&registers);
-    }
-    inject_note(thread, inject_end(stop, true));
+    const pid_t clone = await_clone(stop, thread);
+    if (thread->is_seized) inject_abandon_if_gone(thread, inject_end(stop, true));
     return clone;
 }
 
@@ -94,7 +123,7 @@ void leaks_kill_clone(pid_t clone) {
     int status, waited;
     kill(clone, SIGKILL);
     /* If it is frozen it ends later. */
-    do waited = leaks_wait(clone, &status, END_NS);
+    do waited = leaks_wait(clone, &status, INJECT_ASLEEP_NS);
     while (waited > 0);
 }
 
@@ -105,13 +134,13 @@ int leaks_wait_for(struct leaks_stop *stop, pid_t inner, const struct leaks_code
     if (result < 0) return result;
     struct tracee *thread = &stop->threads[stop->injected];
     if (ptrace(PTRACE_SYSCALL, thread->shown.tid, 0, 0) != 0) return -errno;
-    result = inject_note(thread, inject_wait(stop, thread->shown.tid, &status));
+    result = inject_abandon_if_gone(thread, inject_wait(stop, thread->shown.tid, &status));
     if (result < 0) return result;
     struct user_regs_struct registers;
     int64_t answer = -EIO;
     if (WSTOPSIG(status) == SYSTEM_CALL_STOP && registers_read(thread->shown.tid, &registers) == 0)
-        answer = registers_result(&registers);
-    result = inject_note(thread, inject_end(stop, true));
+        answer = registers_answer(&registers);
+    result = inject_abandon_if_gone(thread, inject_end(stop, true));
     if (result < 0) return result;
     /* 0: it is no zombie yet. If it is no child any more, the program itself has waited for it. */
     return answer == inner || answer == -ECHILD ? 0 : answer < 0 ? (int)answer : -EAGAIN;

@@ -26,18 +26,15 @@
 
 #include "frame.h"
 
-#define FROZEN_NS (10 * 1000 * 1000 * 1000ull)
-
 int inject_wait(const struct leaks_stop *stop, pid_t tid, int *status) {
-    for (;;) {
-        const int waited = leaks_wait(tid, status, FROZEN_NS);
-        if (waited != 0) return waited;
-        /* A large process takes its time to clone, and a busy machine too: then the thread runs. */
-        if (stop->injection.under != NULL && leaks_state_of(tid, tid) != 'R') return -ETIMEDOUT;
-    }
+    int waited;
+    /* A large process takes its time to clone, and a busy machine too: then the thread runs, now and then. */
+    do waited = leaks_wait_awake(tid, status, INJECT_ASLEEP_NS);
+    while (waited == 0 && stop->injection.under == NULL);
+    return waited == 0 ? -ETIMEDOUT : waited;
 }
 
-int inject_note(struct tracee *thread, int result) {
+int inject_abandon_if_gone(struct tracee *thread, int result) {
     if (result == -ESRCH || result == -ETIMEDOUT) thread->is_seized = false;
     if (result == -ETIMEDOUT && thread->is_to_stop) syscall(SYS_tkill, thread->shown.tid, SIGSTOP);
     return result;
@@ -134,6 +131,7 @@ int inject_begin(struct leaks_stop *stop, struct tracee *thread, const struct le
         if (waited < 0) return waited;
     } while (inject_postpone(thread, status) && ptrace(PTRACE_SYSCALL, tid, 0, 0) == 0);
     if (WSTOPSIG(status) == SYSTEM_CALL_STOP) return 0;
+    thread->is_job_stopped |= leaks_event_of(tid, status) == LEAKS_EVENT_GROUP_STOP;
     /* It stopped for another reason before the call: nothing has happened yet. */
     int result = inject_end(stop, status >> 16 != PTRACE_EVENT_STOP);
     return result < 0 ? result : -EAGAIN;

@@ -30,6 +30,12 @@ const struct leaks_thread *leaks_thread_at(const struct leaks_stop *stop, size_t
     return &stop->threads[index].shown;
 }
 
+int leaks_is_job_stopped(const struct leaks_stop *stop) {
+    for (size_t i = 0; i < stop->count; i++)
+        if (stop->threads[i].is_job_stopped || stop->threads[i].signal == SIGSTOP) return 1;
+    return 0;
+}
+
 void leaks_forget(struct leaks_stop *stop) {
     for (size_t i = 0; i < stop->count; i++) free(stop->threads[i].vectors);
     free(stop->threads);
@@ -138,6 +144,7 @@ static int take_stop(struct tracee *thread, int status) {
     }
     int event = status >> 16;
     thread->is_trapped = event == PTRACE_EVENT_STOP && WSTOPSIG(status) == SIGTRAP;
+    thread->is_job_stopped = leaks_event_of(thread->shown.tid, status) == LEAKS_EVENT_GROUP_STOP;
     thread->signal = event == 0 ? WSTOPSIG(status) : 0;
     return read_registers(thread);
 }

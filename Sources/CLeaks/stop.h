@@ -20,9 +20,10 @@ struct tracee {
     int signal;      /* it stopped at the delivery of this signal, and is resumed with it; 0: none */
     bool is_to_stop; /* a SIGSTOP came during a call of ours: it is sent again afterwards */
     bool is_seized;
-    bool is_trapped; /* stopped by PTRACE_INTERRUPT, not by a signal or job control */
-    bool is_late;    /* it did not stop in time */
-    bool is_used;    /* it has made a system call of ours since */
+    bool is_trapped;     /* stopped by PTRACE_INTERRUPT, not by a signal or job control */
+    bool is_job_stopped; /* stopped by job control, then or since */
+    bool is_late;        /* it did not stop in time */
+    bool is_used;        /* it has made a system call of ours since */
 };
 
 /* What a thread gets back after a call of ours. */

@@ -28,6 +28,33 @@ int leaks_wait(pid_t tid, int *status, uint64_t nanoseconds) {
     }
 }
 
+/* How often the kernel has taken the processor from a thread. A thread that sleeps on keeps the number. 0: unreadable.
+ */
+static uint64_t switches_of(pid_t tid) {
+    char path[64], line[128];
+    unsigned long long sleeps = 0, others = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)tid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return 0;
+    while (fgets(line, sizeof line, file) != NULL) {
+        sscanf(line, "voluntary_ctxt_switches: %llu", &sleeps);
+        sscanf(line, "nonvoluntary_ctxt_switches: %llu", &others);
+    }
+    fclose(file);
+    return sleeps + others;
+}
+
+int leaks_wait_awake(pid_t tid, int *status, uint64_t asleep) {
+    /* It usually stops within microseconds, and /proc is not read for that. */
+    int waited = leaks_wait(tid, status, asleep / 10);
+    while (waited == 0) {
+        const uint64_t before = switches_of(tid);
+        waited = leaks_wait(tid, status, asleep);
+        if (waited == 0 && switches_of(tid) == before && leaks_state_of(tid, tid) != 'R') break;
+    }
+    return waited;
+}
+
 char leaks_state_of(pid_t pid, pid_t tid) {
     char path[96], text[512];
     snprintf(path, sizeof path, "/proc/%d/task/%d/stat", (int)pid, (int)tid);

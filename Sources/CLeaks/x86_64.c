@@ -85,8 +85,7 @@ int registers_enter(pid_t tid) { return (void)tid, 0; }
 struct user_regs_struct registers_again(
     pid_t tid, const struct user_regs_struct *saved, const struct registers_before *before) {
     struct user_regs_struct registers = registers_resumed(tid, saved, before, true);
-    long answer = (long)registers.rax;
-    if ((long)registers.orig_rax >= 0 && answer <= -512 && answer >= -516) {
+    if ((long)registers.orig_rax >= 0 && registers_begins_again(&registers)) {
         registers.rax = registers.orig_rax;
         registers.rip -= 2;
     }

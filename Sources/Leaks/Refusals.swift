@@ -52,12 +52,22 @@ extension Snapshot {
                 "\(processID): none of its threads stopped: it is in uninterruptible sleep (a vfork's parent, a file "
                     + "server that doesn't answer) or frozen; try again when it runs"
             )
-        case ETIMEDOUT:
-            return LeaksError(
-                "\(processID): it was frozen while heapsum had stopped it (docker pause): thaw it, and try again")
         case EPERM, EACCES: return permissionRefusal(processID)
         default: return LeaksError("\(processID): can't be stopped: \(String(cString: strerror(error)))")
         }
+    }
+
+    /// A thread that was to make the clone slept for ten seconds instead.
+    static func sleepRefusal(_ processID: pid_t) -> LeaksError {
+        if Freezer.holding(livingThread(of: processID)) != nil {
+            return LeaksError(
+                "\(processID): it was frozen while heapsum had stopped it (docker pause): thaw it, and try again")
+        }
+        // Whether another container's freezer holds it can't be seen from here.
+        return LeaksError(
+            "\(processID): heapsum had stopped it, and one of its threads slept for ten seconds instead of making a "
+                + "clone: it waits for a device or a file server that doesn't answer, or was frozen from elsewhere; "
+                + "try again when it runs")
     }
 
     private static func permissionRefusal(_ processID: pid_t) -> LeaksError {

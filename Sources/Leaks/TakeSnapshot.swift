@@ -88,7 +88,7 @@ extension Snapshot {
         try map.take()
         let inFlight = image.inFlights()
         let clone = cloning == 0 ? leaks_clone_finish(stop) : cloning
-        guard clone != -ETIMEDOUT else { throw refusal(processID, Errno: ETIMEDOUT) }
+        guard clone != -ETIMEDOUT else { throw sleepRefusal(processID) }
         let isMoving = inFlight.contains { !$0.returned }
         if isMoving && !isLastTry {
             isHeld = false
@@ -127,13 +127,8 @@ extension Snapshot {
             }
             memory.sortCopies()
         } else {
-            guard options.mayReadInPlace else {
-                throw LeaksError("\(processID): can't be cloned (\(String(cString: strerror(-clone))))")
-            }
-            // A call that could not begin, or what the kernel answered.
-            let reason =
-                cloning == -EAGAIN
-                ? "none of its threads could be led through a clone" : String(cString: strerror(-clone))
+            let reason = reasonForNoClone(processID, stop, Errno: -clone, hasBegun: cloning == 0)
+            guard options.mayReadInPlace else { throw LeaksError("\(processID): can't be cloned (\(reason))") }
             notes.append(
                 "no snapshot could be made\(obstacle != nil ? "" : " (\(reason))"): the program stood still while all "
                     + "its memory was read"
@@ -156,6 +151,21 @@ extension Snapshot {
             shortfalls: shortfalls, notes: notes, pauseNanoseconds: pause, copiedBytes: memory.copiedBytes,
             stop: clone > 0 ? nil : stop, clone: max(clone, 0), code: code,
             hasUnbooked: unbooked(image) != nil)
+    }
+
+    /// Why the program, which is stopped, made no clone.
+    ///
+    /// - Parameter hasBegun: whether the error is the kernel's answer, or of a call that could not begin.
+    private static func reasonForNoClone(
+        _ processID: pid_t, _ stop: OpaquePointer, Errno error: CInt, hasBegun: Bool
+    ) -> String {
+        if leaks_is_job_stopped(stop) != 0 {
+            return "job control has stopped it (SIGSTOP), and a stopped program makes no call: "
+                + "kill -CONT \(processID) lets it go on"
+        }
+        if error == EINTR { return "signals came in between each time" }
+        if error == EAGAIN && !hasBegun { return "none of its threads could be led through a clone" }
+        return String(cString: strerror(error))
     }
 
     /// Why live blocks may be missing in the image; nil: none is missing.

@@ -172,11 +172,55 @@ import Testing
             kill(watched.pid, SIGSTOP)
             let outcome = try tool.wait()
             #expect(isThere && outcome.exitStatus == 0, "\(outcome)")
+            // The signal makes the kernel begin the call again.
+            #expect(!outcome.output.contains("no snapshot"), "call \(number): \(outcome)")
             try #require(eventually { all("T") }, "call \(number): \(threads.map { state(of: $0) })")
             kill(watched.pid, SIGCONT)
             #expect(eventually { !threads.contains { state(of: $0) == "T" } })
         }
         #expect(try watched.rows().sum("definite") == [1, 1234])
+        kill(watched.pid, SIGTERM)
+        #expect(try watched.running.wait().exitStatus == 0)
+    }
+
+    // SIGCONT interrupts a call of heapsum's, too: that one is begun again, before the call's entry and in it.
+    @Test func aContinuationMeanwhileIsNoObstacle() throws {
+        let watched = try Watched([try leaksProgram("stacks")])
+        let options = ["-f", "--seccomp-bpf", "-e", "trace=ptrace"]
+        let tool = [Built.products + "/heapsum", "leaks", String(watched.pid)]
+        #expect(try watched.scratch.run(["strace"] + options + ["-o", "whole"] + tool).exitStatus == 0)
+        let calls = try contents(watched.scratch.file("whole")).split(separator: "\n").filter { $0.contains("ptrace(") }
+        let begin = try #require(calls.firstIndex { $0.contains("PTRACE_SYSCALL") })
+        for number in [begin + 1, begin + 2] {
+            let path = watched.scratch.file("calls-\(number)")
+            let delay = ["-e", "inject=ptrace:delay_enter=1s:when=\(number)"]
+            let running = try watched.scratch.start(["strace"] + options + delay + ["-o", path] + tool)
+            let isThere = eventually {
+                access(path, R_OK) == 0 && (try? contents(path).contains("PTRACE_SETOPTIONS, ")) == true
+            }
+            usleep(300_000)
+            kill(watched.pid, SIGCONT)
+            let outcome = try running.wait()
+            #expect(isThere && outcome.exitStatus == 0, "\(outcome)")
+            #expect(!outcome.output.contains("no snapshot"), "call \(number): \(outcome)")
+        }
+        #expect(try watched.rows().sum("definite") == [1, 1234])
+        kill(watched.pid, SIGTERM)
+        #expect(try watched.running.wait().exitStatus == 0)
+    }
+
+    // No thread of it can make the copy. It is read as it is, and stays stopped.
+    @Test func whyAStoppedProgramMakesNoSnapshotIsSaid() throws {
+        let watched = try Watched([try leaksProgram("held")])
+        kill(watched.pid, SIGSTOP)
+        try #require(eventually { state(of: String(watched.pid)) == "T" })
+        let outcome = try watched.leaks()
+        #expect(outcome.exitStatus == 0 && outcome.output.contains("job control has stopped it"), "\(outcome)")
+        #expect(outcome.output.contains("kill -CONT \(watched.pid)"), "\(outcome)")
+        #expect(try watched.rows().sum("definite") == [1, 1234])
+        #expect(state(of: String(watched.pid)) == "T")
+        kill(watched.pid, SIGCONT)
+        #expect(try !watched.leaks().output.contains("no snapshot"))
         kill(watched.pid, SIGTERM)
         #expect(try watched.running.wait().exitStatus == 0)
     }

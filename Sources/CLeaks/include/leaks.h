@@ -57,11 +57,17 @@ struct leaks_code leaks_find_code(const uint8_t *bytes, size_t count, uint64_t s
  * tables. The clone never runs, and dies with this tool. `floors` has the lowest address of each thread's own stack, or
  * 0; it may be NULL. If a thread has room on its stack, and `code` has both places, the program goes on even if this
  * tool is killed meanwhile. finish returns the clone's PID or a negative errno; it must follow a begin that succeeded.
- * Both return -ETIMEDOUT if the thread sleeps for ten seconds instead (the process was frozen): it finds home by itself
- * when this tool's thread ends.
+ * Both return -ETIMEDOUT if the thread sleeps for ten seconds without a break instead (the process was frozen, or the
+ * thread is in uninterruptible sleep): it finds home by itself when this tool's thread ends. begin returns -EAGAIN if
+ * no thread could be led into the call. finish returns -EINTR if signals came in between each time that the thread made
+ * it.
  */
 int leaks_clone_begin(struct leaks_stop *stop, const struct leaks_code *code, const uint64_t *floors);
 pid_t leaks_clone_finish(struct leaks_stop *stop);
+
+/* Whether job control has stopped the process (SIGSTOP, a terminal's Ctrl-Z): no thread can make a call before a
+ * SIGCONT. O(threads). */
+int leaks_is_job_stopped(const struct leaks_stop *stop);
 
 /* Resumes all threads. Returns the nanoseconds from the first interruption until the last thread was resumed. */
 uint64_t leaks_go_on(struct leaks_stop *stop);

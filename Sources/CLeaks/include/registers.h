@@ -10,6 +10,8 @@
 #ifndef HEAPSUM_LEAKS_REGISTERS_H
 #define HEAPSUM_LEAKS_REGISTERS_H
 
+#include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,7 +20,8 @@
 #include <sys/types.h>
 #include <sys/user.h>
 
-#define REGISTERS_VECTORS_MOST 16384 /* XSAVE's area with AMX takes 11 KB, SVE's longest registers 9 KB */
+#define SYSTEM_CALL_STOP (SIGTRAP | 0x80) /* a stop at a call's entry or exit, with PTRACE_O_TRACESYSGOOD */
+#define REGISTERS_VECTORS_MOST 16384      /* XSAVE's area with AMX takes 11 KB, SVE's longest registers 9 KB */
 
 /* The system call in which a thread waited just before it was interrupted. */
 struct registers_before {
@@ -41,6 +44,19 @@ static inline int64_t registers_result(const struct user_regs_struct *r) { retur
 #else
 #error "no stopped threads on this processor"
 #endif
+
+/* Whether a call's result says that the kernel begins the call again (ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND,
+ * ERESTART_RESTARTBLOCK): a signal or a tracer's interruption came in between. Only a tracer sees these. The kernel
+ * does so if no handler runs, when the thread goes on with the registers that it has. */
+static inline bool registers_begins_again(const struct user_regs_struct *r) {
+    const int64_t result = registers_result(r);
+    return (result <= -512 && result >= -514) || result == -516;
+}
+/* A call's result as a program may see it: those of the kernel alone are -EINTR. */
+static inline int64_t registers_answer(const struct user_regs_struct *r) {
+    return registers_begins_again(r) ? -EINTR : registers_result(r);
+}
+#define REGISTERS_AGAIN_MOST 8u /* how often a call of ours may begin again */
 
 /* Looks at a thread that still runs or waits. x86-64 needs no look. */
 void registers_look(pid_t pid, pid_t tid, struct registers_before *before);
