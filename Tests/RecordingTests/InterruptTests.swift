@@ -51,10 +51,10 @@ import Testing
     /// No handler leaves the start of a recording, because it would not be made later.
     @Test func aHandlerLeavesAChildsFirstAllocation() throws {
         let scratch = try Scratch()
-        let recording = try scratch.recordProgram("left", ["starting", "30"], variables: try bump(scratch))
+        let recording = try scratch.recordProgram("left", ["starting", "10"], variables: try bump(scratch))
         #expect(recording.outcome.exitStatus == 0, "\(recording.outcome)")
         let images = try recording.images(of: "left")
-        #expect(images.count == 31)
+        #expect(images.count == 11)
         for (name, image) in images {
             let blocks = try Reduced(image).holding("after").blocks
             #expect(!image.damaged && blocks == 50, "\(name): \(blocks) blocks, \(image.damages)")
