@@ -30,7 +30,9 @@ static const char *value_of(char **env, const char *name) {
 
 void message(const char *first, const char *second) {
     if (options.messages[0] == '\0' || !system_may_write()) return;
-    int fd = system_open(options.messages, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+    /* A full pipe must not make the program wait: the line is dropped then. */
+    int fd = system_open(
+        options.messages, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0600);
     if (fd < 0) return;
     struct iovec parts[] = {
         {(char *)"heapsum: ", 9},

@@ -168,6 +168,11 @@ static inline system_signals system_signals_of(int signal) { return 1ull << (sig
 static inline int system_mask(int how, system_signals set, system_signals *before) {
     return (int)SYSTEM_CALL4(SYS_rt_sigprocmask, how, &set, before, sizeof set);
 }
+/* All but those by which the processor or the kernel answers what a thread does: blocked, they would end the process.
+ */
+#define SYSTEM_SIGNALS_FROM_ELSEWHERE \
+    (~(system_signals_of(SIGILL) | system_signals_of(SIGTRAP) | system_signals_of(SIGBUS) | system_signals_of(SIGFPE) \
+        | system_signals_of(SIGSEGV) | system_signals_of(SIGSYS)))
 
 /* ---- Time ------------------------------------------------------------------------------------------- */
 

@@ -17,6 +17,7 @@
 #include "book/settle.h"
 #include "image/image.h"
 #include "threads/sample.h"
+#include "threads/thread.h"
 
 /* The header's peak epoch and number of snapshots, in the form of a stack's `levels`. */
 static inline uint32_t current_levels(void) {
@@ -32,8 +33,12 @@ static inline uint32_t current_levels(void) {
  * full fence, so one of the two sees the other.
  */
 static uint32_t shared, folding_alone;
+/* The record, plus 1, whose thread takes a sample: keeps others out while the timeline is halved. A thread that finds
+ * its own left the last sample by longjmp out of a handler. */
+static uint32_t sampler;
 
 void ring_start(void) {
+    store_relaxed(&sampler, 0);
     store_relaxed(&shared, 0);
     store_relaxed(&folding_alone, 0);
 }
@@ -110,7 +115,24 @@ static inline __attribute__((always_inline)) uint64_t fold_until(struct heap_thr
         store_release(&record->folded, n + 1); /* partner: a reader's acquire; it then sees the adds */
     }
     *blocks_after = __atomic_add_fetch(&image.header->live_blocks, (uint64_t)blocks, __ATOMIC_RELAXED);
-    return __atomic_add_fetch(&image.header->live_bytes, (uint64_t)bytes, __ATOMIC_RELAXED);
+    const uint64_t bytes_after = __atomic_add_fetch(&image.header->live_bytes, (uint64_t)bytes, __ATOMIC_RELAXED);
+    local.summed = until;
+    return bytes_after;
+}
+
+void ring_sum_up(const struct heap_thread *record, const struct heap_ring *ring) {
+    const uint64_t from = local.summed, until = record->folded, interval = load_relaxed(&sample_interval);
+    int64_t bytes = 0, blocks = 0;
+    if (until - from > HEAP_RING_EVENTS) return;
+    for (uint64_t n = from; n < until; n++) {
+        const struct heap_event *event = &ring->events[n % HEAP_RING_EVENTS];
+        const struct heap_level each = counted(event->bytes, interval);
+        bytes += sign_of(event->tag) * (int64_t)each.bytes;
+        blocks += sign_of(event->tag) * (int64_t)each.blocks;
+    }
+    add_relaxed(&image.header->live_blocks, (uint64_t)blocks);
+    add_relaxed(&image.header->live_bytes, (uint64_t)bytes);
+    local.summed = until;
 }
 
 /* Bytes not folded yet in other threads' rings, for the peak's error. With more than 256 threads it returns the upper
@@ -137,14 +159,16 @@ static void raise_peak(const struct heap_thread *self, uint64_t bytes, uint64_t 
         }
 }
 
-static void take_sample(uint64_t now) {
-    static uint32_t busy; /* keeps a second sampler out while the timeline is halved */
+static void take_sample(const struct heap_thread *record, uint64_t now) {
+    const uint32_t self = (uint32_t)(record - image.threads) + 1;
+    uint32_t nobody = 0;
     struct heap_header *header = image.header;
     uint64_t due = load_relaxed(&header->timeline_due_ns);
     if (likely(now < due)
         || !cas_relaxed(&header->timeline_due_ns, &due, now + load_relaxed(&header->timeline_interval_ns)))
         return;
-    if (__atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE) != 0) return; /* partner: the release below */
+    /* partner: the release below */
+    if (!cas_acq_rel(&sampler, &nobody, self) && nobody != self) return;
     struct heap_section *section = &header->sections[HEAP_SECTION_TIMELINE];
     if (section->used == HEAP_TIMELINE_SAMPLES) {
         for (size_t i = 0; i < HEAP_TIMELINE_SAMPLES / 2; i++) image.timeline[i] = image.timeline[2 * i + 1];
@@ -155,7 +179,7 @@ static void take_sample(uint64_t now) {
     if (image_take(HEAP_SECTION_TIMELINE, 1) == (int64_t)last)
         image.timeline[last] = (struct heap_sample){now, not_below_zero(load_relaxed(&header->live_bytes)),
             not_below_zero(load_relaxed(&header->live_blocks)), load_relaxed(&header->rss_bytes)};
-    store_release(&busy, 0);
+    store_release(&sampler, 0);
 }
 
 static void take_snapshot(uint64_t now) {
@@ -219,7 +243,7 @@ uint64_t ring_fold(struct heap_thread *record, struct heap_ring *ring) {
     end_fold(alone);
     store_relaxed(&record->pending_bytes, 0);
     record->folded_ms = now / 1000000;
-    take_sample(now);
+    take_sample(record, now);
     if (unlikely(options.dump_growth != 0)) ring_grown(load_relaxed(&image.header->live_bytes));
     /* Sampled events are few, and each stands for many: they don't wait. */
     return record->head + (sampled ? 1 : RING_FOLD_EVENTS);

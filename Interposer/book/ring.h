@@ -52,6 +52,10 @@ static inline __attribute__((always_inline)) uint64_t ring_commit(
  * does. */
 void ring_settle(struct heap_thread *record, struct heap_ring *ring, uint32_t index);
 
+/* Adds to the process's sums what a fold that was left by longjmp out of a handler has added to stacks alone. Called by
+ * the record's owner before its next event. */
+void ring_sum_up(const struct heap_thread *record, const struct heap_ring *ring);
+
 /* Called when a second thread is about to make events: from now on, folds add with a lock prefix. Waits for the current
  * fold, a few microseconds at most. */
 void ring_share(void);

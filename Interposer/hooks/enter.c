@@ -56,7 +56,10 @@ static uint32_t level_for(uintptr_t frame) {
     if (level != 0) return level;
     local.unwinding = 0;
     if (local.attaching != 0) local.image = local.attaching = 0; /* begins again */
-    if (local.record != NULL) ring_settle(local.record, local.ring, local.index);
+    if (local.record != NULL) {
+        ring_sum_up(local.record, local.ring);
+        ring_settle(local.record, local.ring, local.index);
+    }
     return level;
 }
 

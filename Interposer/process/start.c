@@ -45,6 +45,18 @@
 
 enum phase { COLD, STARTING, LIVE, FORKED, OFF, ASLEEP };
 
+/*
+ * Keeps signals out while the phase is STARTING. A handler that left by longjmp would leave that phase, too, and the
+ * process would never be recorded. A start takes a millisecond or so. Where a filter forbids the call, signals come as
+ * ever.
+ */
+static bool hold_signals(system_signals *before) {
+    return system_may_look() && system_mask(SIG_BLOCK, SYSTEM_SIGNALS_FROM_ELSEWHERE, before) == 0;
+}
+static void let_signals(bool held, system_signals before) {
+    if (held) system_mask(SIG_SETMASK, before, NULL);
+}
+
 static uint32_t phase = COLD;
 static bool is_copy;    /* the image's addresses are a parent's, and not ours to unmap */
 static uint64_t missed; /* calls before recording started, or while another thread was starting it */
@@ -136,6 +148,27 @@ static void fall_asleep(void) {
     rest(ASLEEP);
 }
 
+/* Signals are held, and the phase is STARTING. `seen`: the one before. */
+static bool start_from(uint32_t seen, char **env) {
+    const bool forked = seen == FORKED;
+    if (!forked) {
+        options_read(env);
+        const char *why = options.record ? obstacle() : NULL;
+        if (why != NULL) {
+            message(why, options.program);
+            options.record = false;
+        }
+    }
+    if (!forked && options.record && options.dormant) {
+        fall_asleep();
+        return false;
+    }
+    bool live = options.record && (!forked || options.follow) && !dormant && system_may_write() && go_live(forked);
+    if (live) store_release(&phase, LIVE);
+    else rest(resting());
+    return live;
+}
+
 static bool start_with(char **env) {
     uint32_t seen = load_acquire(&phase); /* partner: the releases below */
     if (seen == LIVE && load_relaxed(&hook_live.word) == 0) {
@@ -154,23 +187,9 @@ static bool start_with(char **env) {
         add_relaxed(&missed, 1);
         return false;
     }
-    if (!cas_acq_rel(&phase, &seen, STARTING)) return false;
-    bool forked = seen == FORKED;
-    if (!forked) {
-        options_read(env);
-        const char *why = options.record ? obstacle() : NULL;
-        if (why != NULL) {
-            message(why, options.program);
-            options.record = false;
-        }
-    }
-    if (!forked && options.record && options.dormant) {
-        fall_asleep();
-        return false;
-    }
-    bool live = options.record && (!forked || options.follow) && !dormant && system_may_write() && go_live(forked);
-    if (live) store_release(&phase, LIVE);
-    else rest(resting());
+    system_signals before = 0;
+    const bool held = hold_signals(&before), live = cas_acq_rel(&phase, &seen, STARTING) && start_from(seen, env);
+    let_signals(held, before);
     return live;
 }
 
@@ -205,8 +224,8 @@ static uint32_t wake(char **env) {
     return HEAPSUM_ATTACH_DONE;
 }
 
-static bool wake_in(uint32_t seen, bool by_request) {
-    if (seen != ASLEEP || !cas_acq_rel(&phase, &seen, STARTING)) return false;
+static bool wake_held(uint32_t seen, bool by_request) {
+    if (!cas_acq_rel(&phase, &seen, STARTING)) return false;
     dormant_may_be_asked(false);
     const char *list[DORMANT_SETTINGS + 1];
     char **env = by_request ? dormant_settings(list, DORMANT_SETTINGS) : NULL;
@@ -220,6 +239,14 @@ static bool wake_in(uint32_t seen, bool by_request) {
         rest(ASLEEP);
     }
     dormant_answer(result);
+    return live;
+}
+
+static bool wake_in(uint32_t seen, bool by_request) {
+    if (seen != ASLEEP) return false;
+    system_signals before = 0;
+    const bool held = hold_signals(&before), live = wake_held(seen, by_request);
+    let_signals(held, before);
     return live;
 }
 

@@ -11,6 +11,7 @@
 #include "base/symbols.h"
 #include "image/image.h"
 #include "stacks/cfi.h"
+#include "threads/thread.h"
 
 enum call { CALL_NONE, CALL_DIRECT, CALL_INDIRECT };
 
@@ -40,7 +41,10 @@ static struct code_ranges {
     uint32_t count;
     struct module_span spans[RANGES];
 } tables[2]; /* one is in use, one is being made */
-static uint32_t current, making, pause_nanoseconds = LEAST_PAUSE_NANOSECONDS;
+static uint32_t current, pause_nanoseconds = LEAST_PAUSE_NANOSECONDS;
+/* The thread that is making one, or 0. One that finds its own number outside of nested hooks left a look by longjmp out
+ * of a handler. The process stands above the number: a fork's child has no other thread that makes one. */
+static uint64_t maker;
 
 static bool add_range(const struct mapping *mapping, void *context) {
     struct code_ranges *table = context;
@@ -63,13 +67,20 @@ static bool is_in(const struct code_ranges *table, uintptr_t address) {
     return false;
 }
 
+static bool begin_table(void) {
+    const uint64_t process = (uint64_t)system_process() << 32, self = process | thread_id();
+    uint64_t seen = 0;
+    if (cas_acq_rel(&maker, &seen, self)) return true; /* partner: may_be_executed's release */
+    const bool is_left = seen == self ? local.level <= 1 : seen >> 32 != process >> 32;
+    return is_left && cas_acq_rel(&maker, &seen, self);
+}
+
 static bool may_be_executed(uintptr_t address) {
     uint32_t used = load_acquire(&current); /* partner: the release below */
     if (is_in(&tables[used], address)) return true;
     uint64_t now = image_nanoseconds() + 1, looked = load_relaxed(&tables[used].looked_ns);
     if (looked != 0 && now - looked < load_relaxed(&pause_nanoseconds)) return false;
-    /* another thread is making one; partner: the release below */
-    if (__atomic_exchange_n(&making, 1, __ATOMIC_ACQUIRE) != 0) return false;
+    if (!begin_table()) return false;
     struct code_ranges *table = &tables[1 - used];
     memset(table->spans, 0, sizeof table->spans);
     table->count = 0;
@@ -79,7 +90,7 @@ static bool may_be_executed(uintptr_t address) {
     bool is_found = is_in(table, address);
     uint32_t pause = is_found ? LEAST_PAUSE_NANOSECONDS : load_relaxed(&pause_nanoseconds) * 2;
     store_relaxed(&pause_nanoseconds, pause < MOST_PAUSE_NANOSECONDS ? pause : MOST_PAUSE_NANOSECONDS);
-    store_release(&making, 0);
+    store_release(&maker, 0);
     return is_found;
 }
 

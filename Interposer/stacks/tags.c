@@ -133,7 +133,7 @@ const char *tags_set(const char *text) {
         number = number_returned(text);
         if (number == TAG_NONE) number = tags_number(text, strnlen(text, HEAP_TAG_BYTES + 1));
     }
-    local.tag = local.tag_set = number;
+    store_relaxed(&local.tags, (uint64_t)number << 32 | number);
     return before == TAG_NONE ? NULL : before == TAG_REFUSED ? refused : texts + tags[before].text;
 }
 

@@ -181,7 +181,8 @@ static uint32_t stack_at(const struct hook *hook, const struct machine_state *at
 #endif
     if (stack == 0) stack = stack_by_pcs(hook, at);
     if (unlikely(options.check)) check_stack(stack);
-    if (unlikely(hook->level > 0)) local.tag = tag; /* of the hook that a signal handler interrupted */
+    /* that of the hook that a signal handler interrupted */
+    if (unlikely(hook->level > 0) && options.otel_context[0] != '\0') local.tag = tag;
     return stack;
 }
 

@@ -69,6 +69,7 @@ struct local {
     struct heap_ring *ring;
     struct scratch *scratch; /* NULL: no memory for it; this thread's stacks are empty */
     uint64_t fold_at;        /* fold the ring when its head gets here */
+    uint64_t summed;         /* the ring's events before this one are in the process's sums */
     struct thread_clock clock;
     uint64_t branches[THREAD_BRANCHES]; /* thread_branch; 0: none */
     uint64_t image; /* 0: not attached yet; IMAGE_NONE: attaching, and nothing of an earlier image is left */
@@ -78,7 +79,12 @@ struct local {
     uint32_t ignoring;  /* above 0: what the thread allocates is no leak (hooks/lsan_api.c) */
     /* What it works for (stacks/tags.h); 0: nothing. `tag` is what stacks are rooted in, `tag_set` what the program
      * said by heapsum_tag. They differ if the tag is OpenTelemetry's (stacks/thread_context.h). */
-    uint32_t tag, tag_set;
+    union {
+        struct {
+            uint32_t tag, tag_set;
+        };
+        uint64_t tags; /* both: a signal handler may set them, too */
+    };
     uintptr_t runtime_operator; /* the last operator new or delete that a hook found by its caller and called */
 };
 

@@ -33,6 +33,34 @@ import Testing
         #expect(reduced.totals.history.map { $0.allocatedBytes - $0.freedBytes } == reduced.totals.liveBytes)
     }
 
+    /// A jump out of a fold leaves the process's sums right but for what one fold adds at once, and out of a sample of
+    /// the timeline it leaves the next ones.
+    @Test func aHandlerLeavesAFold() throws {
+        let scratch = try Scratch()
+        let recording = try scratch.recordProgram("left", ["growing"], variables: try bump(scratch))
+        #expect(recording.outcome.exitStatus == 0, "\(recording.outcome)")
+        let image = try recording.image(of: "left")
+        let reduced = try Reduced(image)
+        #expect(!image.damaged && image.header.losses.ringless_events == 0, "\(image.damages)")
+        let summed = Int64(bitPattern: image.header.live_blocks), live = Int64(reduced.totals.liveBlocks)
+        #expect(live > 1000 && abs(summed - live) < 600, "\(summed) in the sums, \(live) live")
+        let timeline = image.timeline()
+        #expect(timeline.count > 2, "\(timeline)")
+    }
+
+    /// No handler leaves the start of a recording, because it would not be made later.
+    @Test func aHandlerLeavesAChildsFirstAllocation() throws {
+        let scratch = try Scratch()
+        let recording = try scratch.recordProgram("left", ["starting", "10"], variables: try bump(scratch))
+        #expect(recording.outcome.exitStatus == 0, "\(recording.outcome)")
+        let images = try recording.images(of: "left")
+        #expect(images.count == 11)
+        for (name, image) in images {
+            let blocks = try Reduced(image).holding("after").blocks
+            #expect(!image.damaged && blocks == 50, "\(name): \(blocks) blocks, \(image.damages)")
+        }
+    }
+
     #if arch(x86_64)
         /// A handler that allocates at each instruction of an allocation finds its own stack, and leaves that of the
         /// interrupted one.
