@@ -23,7 +23,7 @@ int inject_begin(struct leaks_stop *stop, struct tracee *thread, const struct le
  */
 int inject_wait(const struct leaks_stop *stop, pid_t tid, int *status);
 /* Abandons a thread that has ended or sleeps, by a result of inject_begin, inject_wait or inject_end: it is not touched
- * touched any more, and gets the SIGSTOP that was held back. Returns the result. */
+ * any more, and gets the SIGSTOP that was held back. Returns the result. */
 int inject_abandon_if_gone(struct tracee *thread, int result);
 /* Whether a thread that makes a call of ours has stopped at a SIGSTOP, which can't be blocked: it gets that at its
  * release. */

@@ -125,7 +125,7 @@ import Testing
         #expect(try isToldAsFrozen(freezer, at: number))
     }
 
-    /// Whether heaprun says that the program was frozen, where a freezer holds it before heaprun's ptrace call `number`.
+    /// Whether heaprun says that the program was frozen. A freezer holds it before heaprun's ptrace call `number`.
     private func isToldAsFrozen(_ freezer: TestFreezer, at number: Int) throws -> Bool {
         let program = try waitingProgram()
         let group = try #require(FreezerGroup(program.pid, freezer))
