@@ -55,8 +55,8 @@ static uint32_t level_for(uintptr_t frame) {
     hook_own(level, frame);
     if (level != 0) return level;
     local.unwinding = 0;
-    if (local.attaching != 0) local.image = local.attaching = 0; /* begins again */
-    if (local.record != NULL) {
+    if (local.attaching != 0) local.image = local.attaching = 0;              /* begins again */
+    if (local.record != NULL && local.image == load_acquire(&image_number)) { /* an earlier image may be gone */
         ring_sum_up(local.record, local.ring);
         ring_settle(local.record, local.ring, local.index);
     }

@@ -51,10 +51,25 @@ enum phase { COLD, STARTING, LIVE, FORKED, OFF, ASLEEP };
  * ever.
  */
 static bool hold_signals(system_signals *before) {
-    return system_may_look() && system_mask(SIG_BLOCK, SYSTEM_SIGNALS_FROM_ELSEWHERE, before) == 0;
+    if (local.holding != 0 || !system_may_look()) return false;
+    if (system_mask(SIG_BLOCK, SYSTEM_SIGNALS_FROM_ELSEWHERE, before) != 0) return false;
+    local.held = *before;
+    fence_compiler();
+    local.holding = (uintptr_t)__builtin_frame_address(0);
+    return true;
 }
 static void let_signals(bool held, system_signals before) {
-    if (held) system_mask(SIG_SETMASK, before, NULL);
+    if (!held) return;
+    local.holding = 0;
+    system_mask(SIG_SETMASK, before, NULL);
+}
+
+/* Those that can't be held may be sent as well, and a handler may leave by _longjmp, which keeps the mask. The thread's
+ * next call gives the mask back, if it is no handler's: between that and the start there would be a signal's frame. */
+#define LEAST_SIGNAL_FRAME 512
+static void let_signals_of_left_start(void) {
+    const uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+    if (local.holding != 0 && frame + LEAST_SIGNAL_FRAME > local.holding) let_signals(true, local.held);
 }
 
 static uint32_t phase = COLD;
@@ -180,7 +195,10 @@ static bool start_with(char **env) {
         }
     }
     if (seen != COLD && seen != FORKED) {
-        if (seen == STARTING) add_relaxed(&missed, 1);
+        if (seen == STARTING) {
+            let_signals_of_left_start();
+            add_relaxed(&missed, 1);
+        }
         return seen == LIVE && hook_is_live();
     }
     if (seen == COLD && env == NULL) { /* libc is not initialized; our constructor will run later */

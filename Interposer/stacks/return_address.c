@@ -11,6 +11,7 @@
 #include "base/symbols.h"
 #include "image/image.h"
 #include "stacks/cfi.h"
+#include "threads/hook.h"
 #include "threads/thread.h"
 
 enum call { CALL_NONE, CALL_DIRECT, CALL_INDIRECT };
@@ -68,6 +69,7 @@ static bool is_in(const struct code_ranges *table, uintptr_t address) {
 }
 
 static bool begin_table(void) {
+    if (hook_memory_is_borrowed()) return false; /* a vfork's child: its parent's threads go on */
     const uint64_t process = (uint64_t)system_process() << 32, self = process | thread_id();
     uint64_t seen = 0;
     if (cas_acq_rel(&maker, &seen, self)) return true; /* partner: may_be_executed's release */

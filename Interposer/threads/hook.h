@@ -73,14 +73,15 @@ static inline __attribute__((always_inline)) bool hook_is_asleep(uint64_t word) 
 /* Whether every allocation is booked and this thread has all that a common event needs. Asked before anything else. */
 static inline __attribute__((always_inline)) bool hook_is_plain(uint64_t word) { return likely(word == local.plain); }
 
-/* Takes a level for this frame. A signal handler that allocates between the two stores takes the level and leaves it
- * free, without an owner: the hook that it interrupted has a level whose owner is not known. One that jumps away there
- * leaves the level free, too. */
+/* Takes a level for this frame. A signal handler that jumps away before the level is taken leaves it free, and one that
+ * does so afterwards leaves an owner whose frame is gone. A handler that allocates before the level is taken takes the
+ * level itself, and leaves no owner: so the owner is stored once more. */
 static inline __attribute__((always_inline)) void hook_own(uint32_t level, uintptr_t frame) {
     local.owners[level] = frame;
     fence_compiler();
     local.level = level + 1;
     fence_compiler();
+    local.owners[level] = frame;
 }
 
 /* Gives it back. */

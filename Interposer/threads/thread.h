@@ -85,6 +85,9 @@ struct local {
         };
         uint64_t tags; /* both: a signal handler may set them, too */
     };
+    /* The frame of a start that holds this thread's signals back, or 0; the mask before (process/start.c). */
+    uintptr_t holding;
+    uint64_t held;
     uintptr_t runtime_operator; /* the last operator new or delete that a hook found by its caller and called */
 };
 

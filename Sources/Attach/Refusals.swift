@@ -13,8 +13,8 @@ import Text
 func checkAttachable(_ pid: pid_t, toEnd: Bool = false) throws(LaunchError) {
     guard let living = Presence.livingThread(of: UInt32(bitPattern: pid)) else { throw .own("\(pid): no such process") }
     let thread = pid_t(bitPattern: living)
-    if let group = firstWord("Tgid:", of: pid), group != String(pid) {
-        throw .own("\(pid): a thread of process \(group): name the process")
+    if let process = process(ofThread: pid) {
+        throw .own("\(pid): a thread of process \(process): name the process")
     }
     if pid == getpid() { throw .own("\(pid): that is heaprun itself") }
     if let refusal = tracedRefusal(pid) { throw refusal }
@@ -106,10 +106,10 @@ private func checkOwner(_ pid: pid_t, _ thread: pid_t) throws(LaunchError) {
 }
 
 private func tracedRefusal(_ pid: pid_t) -> LaunchError? {
-    guard let tracer = firstWord("TracerPid:", of: livingThread(of: pid)), tracer != "0" else { return nil }
+    guard let tracer = tracer(of: pid) else { return nil }
     return .own(
-        "\(pid): process \(tracer) traces it (\(processName(tracer))), and a process can have only one tracer: end or "
-            + "detach that one, and try again")
+        "\(pid): process \(tracer) traces it (\(processName(String(tracer)))), and a process can have only one tracer: "
+            + "end or detach that one, and try again")
 }
 
 /// Why this user may not trace a process, from the error and from /proc.

@@ -221,7 +221,7 @@ package final class EndWatch {
     // MARK: What /proc says
 
     private func process(of thread: pid_t) -> pid_t {
-        statusLine("Tgid:", of: thread)?.first.flatMap { pid_t($0) } ?? thread
+        Proc.process(ofThread: thread) ?? thread
     }
 
     /// The threads that still have memory.

@@ -4,6 +4,8 @@
  * "left growing": leaves JUMPS of them, and keeps all that it gets. Then frees a block so large that no event waits.
  * "left starting N": in N children, each at another moment of its first allocation. Each has 50 blocks of after() then,
  * as the parent does.
+ * "left sent N": the parent sends SIGSEGV in such a moment, and the handler leaves by _longjmp, which keeps the mask.
+ * The status is 2 if a child has SIGTERM blocked then.
  */
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -82,8 +84,52 @@ static int start_children(int count) {
     return failed;
 }
 
+static jmp_buf plainly_back;
+static void leave_plainly(int signal) {
+    (void)signal;
+    if (!armed) return;
+    armed = 0;
+    _longjmp(plainly_back, 1);
+}
+
+static void be_sent(int ready) {
+    if (_setjmp(plainly_back) == 0) {
+        armed = 1;
+        if (write(ready, "x", 1) != 1) _exit(1);
+        kept = malloc(8);
+        while (armed) pause();
+    }
+    after();
+    sigset_t mask;
+    sigprocmask(SIG_BLOCK, NULL, &mask);
+    _exit(sigismember(&mask, SIGTERM) ? 2 : 0);
+}
+
+static int send_to_children(int count) {
+    int worst = 0;
+    for (int number = 0; number < count; number++) {
+        int ready[2], status = 0;
+        char said;
+        if (pipe(ready) != 0) return 1;
+        const pid_t child = fork();
+        if (child == 0) be_sent(ready[1]);
+        if (child < 0 || read(ready[0], &said, 1) != 1) return 1;
+        for (volatile int turn = 0; turn < number * 20000; turn++) {}
+        /* One that comes before the child waits for it is lost in pause(); so again. */
+        do kill(child, SIGSEGV);
+        while (usleep(1000) == 0 && waitpid(child, &status, WNOHANG) == 0);
+        close(ready[0]);
+        close(ready[1]);
+        if (!WIFEXITED(status)) return 1;
+        if (WEXITSTATUS(status) > worst) worst = WEXITSTATUS(status);
+    }
+    return worst;
+}
+
 int main(int count, char **arguments) {
-    struct sigaction action = {.sa_handler = leave};
-    if (count < 2 || sigaction(SIGALRM, &action, NULL) != 0) return 1;
-    return strcmp(arguments[1], "growing") == 0 ? grow() : start_children(count > 2 ? atoi(arguments[2]) : 10);
+    struct sigaction action = {.sa_handler = leave}, plain = {.sa_handler = leave_plainly, .sa_flags = SA_NODEFER};
+    if (count < 2 || sigaction(SIGALRM, &action, NULL) != 0 || sigaction(SIGSEGV, &plain, NULL) != 0) return 1;
+    const int number = count > 2 ? atoi(arguments[2]) : 10;
+    if (strcmp(arguments[1], "growing") == 0) return grow();
+    return strcmp(arguments[1], "sent") == 0 ? send_to_children(number) : start_children(number);
 }

@@ -60,10 +60,13 @@ __asm__(".text\n"
         "    ret\n"
         ".size trap_flag_off, . - trap_flag_off\n");
 
+#ifndef ALLOCATE_BY
+#define ALLOCATE_BY malloc(72)
+#endif
 #define ALLOCATE(name) \
     static __attribute__((noinline)) void name(void) { \
         trap_flag_on(); \
-        void *block = malloc(72); \
+        void *block = ALLOCATE_BY; \
         trap_flag_off(); \
         kept = block; \
     }

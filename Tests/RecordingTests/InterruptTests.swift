@@ -10,8 +10,8 @@ import Testing
 
 @Suite struct InterruptTests {
     /// An allocator that may be left at any point, as libc's may not.
-    private func bump(_ scratch: Scratch) throws -> [String: String?] {
-        try scratch.prepare("cc -O1 -shared -fPIC -fno-builtin -o bump.so '\(Built.root)/Tests/Programs/bump.c'")
+    private func bump(_ scratch: Scratch, _ level: String = "-O1") throws -> [String: String?] {
+        try scratch.prepare("cc \(level) -shared -fPIC -fno-builtin -o bump.so '\(Built.root)/Tests/Programs/bump.c'")
         return scratch.recordingVariables(["LD_PRELOAD": "\(Built.interposer):\(scratch.path)/bump.so"])
     }
 
@@ -51,17 +51,39 @@ import Testing
     /// No handler leaves the start of a recording, because it would not be made later.
     @Test func aHandlerLeavesAChildsFirstAllocation() throws {
         let scratch = try Scratch()
-        let recording = try scratch.recordProgram("left", ["starting", "10"], variables: try bump(scratch))
+        let recording = try scratch.recordProgram("left", ["starting", "40"], variables: try bump(scratch))
         #expect(recording.outcome.exitStatus == 0, "\(recording.outcome)")
         let images = try recording.images(of: "left")
-        #expect(images.count == 11)
+        #expect(images.count == 41)
         for (name, image) in images {
             let blocks = try Reduced(image).holding("after").blocks
             #expect(!image.damaged && blocks == 50, "\(name): \(blocks) blocks, \(image.damages)")
         }
     }
 
+    /// A handler that leaves the start by _longjmp, which keeps the mask, leaves no signal blocked.
+    @Test func aHandlerLeavesAStartAndTheMask() throws {
+        let scratch = try Scratch()
+        let recording = try scratch.recordProgram("left", ["sent", "60"], variables: try bump(scratch))
+        #expect(recording.outcome.exitStatus == 0, "\(recording.outcome)")
+    }
+
     #if arch(x86_64)
+        /// At each instruction of an allocation, in an allocator one of whose functions jumps to another.
+        @Test func aHandlerAllocatesAtEachInstructionBeforeAJump() throws {
+            let scratch = try Scratch()
+            let variables = try bump(scratch, "-O2")
+            try scratch.prepare(
+                "cc -std=gnu17 -O1 -g -D'ALLOCATE_BY=aligned_alloc(64, 72)' -o stepped "
+                    + "'\(Built.root)/Tests/Programs/stepped.c' -lpthread")
+            let outcome = try scratch.run([scratch.file("stepped")], variables: variables)
+            #expect(outcome.exitStatus == 0, "\(outcome)")
+            let image = try Recording(scratch: scratch, outcome: outcome).image(of: "stepped")
+            let reduced = try Reduced(image)
+            #expect(!image.damaged && image.header.losses.healed_slots == 0, "\(image.damages)")
+            for name in ["first", "second", "third"] { #expect(reduced.holding(name).blocks == 1, "\(name)") }
+        }
+
         /// A handler that allocates at each instruction of an allocation finds its own stack, and leaves that of the
         /// interrupted one.
         @Test(arguments: ["", "65536", "1"]) func aHandlerAllocatesAtEachInstruction(interval: String) throws {
