@@ -146,32 +146,46 @@ import Testing
         #expect(outcome.output.hasSuffix("all well\n"), "\(outcome)")
     }
 
+    /// heapsum leaks under strace, which writes its calls of ptrace to a file.
+    private func traced(_ watched: Watched, _ file: String, _ options: [String] = []) throws -> Running {
+        try watched.scratch.start(
+            ["strace", "-f", "--seccomp-bpf", "-e", "trace=ptrace", "-o", file] + options
+                + [Built.products + "/heapsum", "leaks", String(watched.pid)])
+    }
+
+    private func requests(_ watched: Watched, _ file: String) throws -> [Substring] {
+        try contents(watched.scratch.file(file)).split(separator: "\n").filter { $0.contains("ptrace(") }
+    }
+
+    /// The same, when it has made all calls before this one, for which strace lets it wait for a second.
+    private func tracedUpTo(_ number: Int, _ watched: Watched) throws -> Running {
+        let file = "calls-\(number)"
+        let tool = try traced(watched, file, ["-e", "inject=ptrace:delay_enter=1s:when=\(number)"])
+        let isThere = eventually(seconds: 60) {
+            access(watched.scratch.file(file), R_OK) == 0
+                && ((try? requests(watched, file).count) ?? 0) >= number - 1
+        }
+        #expect(isThere)
+        usleep(300_000)
+        return tool
+    }
+
     // A stop by job control that comes while a thread makes heapsum's call holds the program as soon as heapsum leaves
     // it. strace lets heapsum wait for a second where it has the thread begin the call, make it, and come back.
     @Test func aStopMeanwhileIsNotLost() throws {
         let watched = try Watched([try leaksProgram("stacks")])
         let threads = try words(watched, "ls /proc/\(watched.pid)/task")
         func all(_ wanted: Character) -> Bool { threads.allSatisfy { state(of: $0) == wanted } }
-        func traced(_ file: String, _ options: [String] = []) throws -> Running {
-            try watched.scratch.start(
-                ["strace", "-f", "--seccomp-bpf", "-e", "trace=ptrace", "-o", file] + options
-                    + [Built.products + "/heapsum", "leaks", String(watched.pid)])
-        }
-        let whole = try traced("whole").wait()
-        let calls = try contents(watched.scratch.file("whole")).split(separator: "\n").filter { $0.contains("ptrace(") }
+        let whole = try traced(watched, "whole").wait()
+        let calls = try requests(watched, "whole")
         let begin = try #require(calls.firstIndex { $0.contains("PTRACE_SYSCALL") })
         let back = try #require(calls[begin...].firstIndex { $0.contains("PTRACE_CONT") })
         #expect(whole.exitStatus == 0)
         for number in [begin + 1, begin + 2, back + 1] {
-            let file = "calls-\(number)", path = watched.scratch.file(file)
-            let tool = try traced(file, ["-e", "inject=ptrace:delay_enter=1s:when=\(number)"])
-            let isThere = eventually {
-                access(path, R_OK) == 0 && (try? contents(path).contains("PTRACE_SETOPTIONS, ")) == true
-            }
-            usleep(300_000)
+            let tool = try tracedUpTo(number, watched)
             kill(watched.pid, SIGSTOP)
             let outcome = try tool.wait()
-            #expect(isThere && outcome.exitStatus == 0, "\(outcome)")
+            #expect(outcome.exitStatus == 0, "\(outcome)")
             // The signal makes the kernel begin the call again.
             #expect(!outcome.output.contains("no snapshot"), "call \(number): \(outcome)")
             try #require(eventually { all("T") }, "call \(number): \(threads.map { state(of: $0) })")
@@ -186,22 +200,13 @@ import Testing
     // SIGCONT interrupts a call of heapsum's, too: that one is begun again, before the call's entry and in it.
     @Test func aContinuationMeanwhileIsNoObstacle() throws {
         let watched = try Watched([try leaksProgram("stacks")])
-        let options = ["-f", "--seccomp-bpf", "-e", "trace=ptrace"]
-        let tool = [Built.products + "/heapsum", "leaks", String(watched.pid)]
-        #expect(try watched.scratch.run(["strace"] + options + ["-o", "whole"] + tool).exitStatus == 0)
-        let calls = try contents(watched.scratch.file("whole")).split(separator: "\n").filter { $0.contains("ptrace(") }
-        let begin = try #require(calls.firstIndex { $0.contains("PTRACE_SYSCALL") })
+        #expect(try traced(watched, "whole").wait().exitStatus == 0)
+        let begin = try #require(try requests(watched, "whole").firstIndex { $0.contains("PTRACE_SYSCALL") })
         for number in [begin + 1, begin + 2] {
-            let path = watched.scratch.file("calls-\(number)")
-            let delay = ["-e", "inject=ptrace:delay_enter=1s:when=\(number)"]
-            let running = try watched.scratch.start(["strace"] + options + delay + ["-o", path] + tool)
-            let isThere = eventually {
-                access(path, R_OK) == 0 && (try? contents(path).contains("PTRACE_SETOPTIONS, ")) == true
-            }
-            usleep(300_000)
+            let tool = try tracedUpTo(number, watched)
             kill(watched.pid, SIGCONT)
-            let outcome = try running.wait()
-            #expect(isThere && outcome.exitStatus == 0, "\(outcome)")
+            let outcome = try tool.wait()
+            #expect(outcome.exitStatus == 0, "\(outcome)")
             #expect(!outcome.output.contains("no snapshot"), "call \(number): \(outcome)")
         }
         #expect(try watched.rows().sum("definite") == [1, 1234])
